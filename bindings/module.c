@@ -1,0 +1,178 @@
+/*
+** The module spd.core: its state, errors, documentation, and settings of the context.
+*/
+#include <stdarg.h>
+#include <string.h>
+
+#include "spdl.h"
+
+#define STATE SPDL_NAME("state")
+
+#if defined(SPD_DOUBLE)
+#define OPEN luaopen_spd_core_double
+#else
+#define OPEN luaopen_spd_core
+#endif
+__attribute__((visibility("default"))) int OPEN(lua_State *L);
+
+spdL_state *spdL_get_state(lua_State *L) {
+  lua_getfield(L, LUA_REGISTRYINDEX, STATE);
+  spdL_state *state = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return state;
+}
+
+spd_context *spdL_context(lua_State *L) { return spdL_get_state(L)->context; }
+
+static int state_close(lua_State *L) {
+  spdL_state *state = lua_touserdata(L, 1);
+  while (state->spares > 0) spd_tape_free(state->spare[--state->spares]);
+  spd_tape_free(state->immediate);
+  state->immediate = NULL;
+  spd_context_free(state->context);
+  state->context = NULL;
+  return 0;
+}
+
+/* ---- errors -------------------------------------------------------------------------------- */
+
+static int error_tostring(lua_State *L) {
+  lua_getfield(L, 1, "message");
+  return 1;
+}
+
+int spdL_error(lua_State *L, int status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  lua_createtable(L, 0, 2);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "message");
+  lua_pushinteger(L, status);
+  lua_setfield(L, -2, "status");
+  if (luaL_newmetatable(L, "spd.error")) {
+    lua_pushcfunction(L, error_tostring);
+    lua_setfield(L, -2, "__tostring");
+  }
+  lua_setmetatable(L, -2);
+  return lua_error(L);
+}
+
+int spdL_core_error(lua_State *L, int status) { return spdL_error(L, status, "%s", spd_error(spdL_context(L))); }
+int spdL_call_error(lua_State *L) { return luaL_error(L, "%s", spd_error(spdL_context(L))); }
+
+/* ---- documentation ------------------------------------------------------------------------- */
+
+void spdL_register(lua_State *L, const spdL_function *functions) {
+  lua_getfield(L, LUA_REGISTRYINDEX, SPDL_NAME("documentation"));
+  for (const spdL_function *f = functions; f->name != NULL; f++) {
+    lua_pushcfunction(L, f->function);
+    lua_pushvalue(L, -1);
+    lua_pushstring(L, f->documentation);
+    lua_settable(L, -4);
+    lua_setfield(L, -3, f->name);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+static int core_threads(lua_State *L) {
+  spd_context *context = spdL_context(L);
+  if (!lua_isnoneornil(L, 1)) {
+    const lua_Integer threads = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, threads >= 1 && threads <= 1024, 1, "expected 1 to 1024 threads");
+    if (!spd_set_threads(context, (int)threads)) return spdL_core_error(L, 1);
+  }
+  lua_pushinteger(L, spd_threads(context));
+  return 1;
+}
+
+static int core_live_bytes(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)spd_live_bytes(spdL_context(L)));
+  return 1;
+}
+
+static int core_allocation_count(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)spd_allocation_count(spdL_context(L)));
+  return 1;
+}
+
+static int core_fail_allocation(lua_State *L) {
+  const lua_Integer n = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, n >= 0, 1, "expected 0 or more");
+  spd_fail_allocation(spdL_context(L), (uint64_t)n);
+  return 0;
+}
+
+static int core_instruction_set(lua_State *L) {
+  spd_context *context = spdL_context(L);
+  if (!lua_isnoneornil(L, 1) && !spd_set_instruction_set(context, luaL_checkstring(L, 1))) return spdL_core_error(L, 1);
+  lua_pushstring(L, spd_instruction_set(context));
+  return 1;
+}
+
+static int core_release_buffers(lua_State *L) {
+  spdL_state *state = spdL_get_state(L);
+  while (state->spares > 0) spd_tape_free(state->spare[--state->spares]);
+  spd_tape_free(state->immediate);
+  state->immediate = NULL;
+  return 0;
+}
+
+static const spdL_function functions[] = {
+    {"threads", core_threads,
+     "threads([n]) -> n\n"
+     "Number of threads that operators use; with n, set it. Results do not depend on it.\n"
+     "The default is the number of cores this process may use."},
+    {"live_bytes", core_live_bytes,
+     "live_bytes() -> bytes\n"
+     "Bytes held by tensors, tapes and optimizers of this Lua state."},
+    {"allocation_count", core_allocation_count,
+     "allocation_count() -> n\n"
+     "Blocks of memory allocated so far. It stops growing once every kind of training step was seen."},
+    {"fail_allocation", core_fail_allocation,
+     "fail_allocation(n)\n"
+     "For tests: let the n-th allocation from now fail; 0 switches this off."},
+    {"instruction_set", core_instruction_set,
+     "instruction_set([name]) -> name\n"
+     "The instruction set of the kernels: \"avx512\", \"avx2\" or \"baseline\". The best one is chosen at the start;\n"
+     "with a name, use that one. Results can differ in their last bits."},
+    {"release_buffers", core_release_buffers,
+     "release_buffers()\n"
+     "Free the buffers that closed tapes keep for the next one."},
+    {NULL, NULL, NULL}};
+
+static void open_state(lua_State *L) {
+  spdL_state *state = lua_newuserdatauv(L, sizeof *state, 0);
+  memset(state, 0, sizeof *state);
+  luaL_newmetatable(L, STATE);
+  lua_pushcfunction(L, state_close);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, LUA_REGISTRYINDEX, STATE);
+  state->context = spd_context_new(0);
+  if (state->context == NULL) luaL_error(L, "not enough memory for the threads");
+  lua_newtable(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, SPDL_NAME("documentation"));
+}
+
+int OPEN(lua_State *L) {
+  luaL_checkversion(L);
+  open_state(L);
+  lua_newtable(L);
+  spdL_register(L, functions);
+  lua_getfield(L, LUA_REGISTRYINDEX, SPDL_NAME("documentation"));
+  lua_setfield(L, -2, "documentation");
+  lua_pushliteral(L, SPD_VERSION);
+  lua_setfield(L, -2, "version");
+  spdL_open_tensor(L);
+  spdL_open_tape(L);
+  spdL_open_operators(L);
+  spdL_open_optimizer(L);
+  spdL_open_safetensors(L);
+  spdL_open_yaml(L);
+  spdL_open_posix(L);
+  return 1;
+}

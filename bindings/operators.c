@@ -1,0 +1,265 @@
+/*
+** Operators in Lua. While a tape is open they record on the innermost one and return a value; otherwise
+** they compute at once and return a tensor.
+*/
+#include "tape.h"
+
+/* The tape to record on: the innermost open one, or one that computes at once. */
+static spdL_tape begin(lua_State *L) {
+  spdL_state *state = spdL_get_state(L);
+  if (state->open != NULL) return *state->open;
+  if (state->immediate == NULL) state->immediate = spd_tape_new(state->context);
+  if (state->immediate == NULL) spdL_call_error(L);
+  spd_tape_reset(state->immediate); /* an error may have left something */
+  return (spdL_tape){.tape = state->immediate, .number = 0};
+}
+
+static int finish(lua_State *L, const spdL_tape *tape, spd_value value) {
+  if (tape->number != 0) {
+    spdL_push_value(L, tape, value);
+    return 1;
+  }
+  if (!spd_ok(value)) return spdL_call_error(L);
+  spd_tensor **box = spdL_new_tensor_box(L);
+  *box = spd_read(tape->tape, value);
+  spd_tape_reset(tape->tape);
+  if (*box == NULL) return spdL_call_error(L);
+  spdL_account(L, *box);
+  return 1;
+}
+
+/* ---- by the number of operands ------------------------------------------------------------- */
+
+static int unary(lua_State *L, spd_value operator(spd_tape *, spd_value)) {
+  const spdL_tape tape = begin(L);
+  return finish(L, &tape, operator(tape.tape, spdL_check_value(L, 1, &tape)));
+}
+
+static int binary(lua_State *L, spd_value operator(spd_tape *, spd_value, spd_value)) {
+  const spdL_tape tape = begin(L);
+  const spd_value a = spdL_check_value(L, 1, &tape), b = spdL_check_value(L, 2, &tape);
+  return finish(L, &tape, operator(tape.tape, a, b));
+}
+
+#define UNARY(name) \
+  static int core_##name(lua_State *L) { return unary(L, spd_##name); }
+#define BINARY(name) \
+  static int core_##name(lua_State *L) { return binary(L, spd_##name); }
+
+UNARY(transpose)
+UNARY(absolute)
+UNARY(relu)
+UNARY(gelu)
+UNARY(lower_leaky)
+UNARY(upper_leaky)
+UNARY(sum)
+UNARY(sum_rows)
+UNARY(sum_columns)
+BINARY(matmul)
+BINARY(add_bias)
+BINARY(embedding)
+BINARY(squared_error)
+BINARY(softmax_kl)
+
+static int core_affine(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const double scale = luaL_checknumber(L, 2), shift = luaL_optnumber(L, 3, 0);
+  return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), scale, shift));
+}
+
+static int core_power(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const double exponent = luaL_checknumber(L, 2);
+  return finish(L, &tape, spd_power(tape.tape, spdL_check_value(L, 1, &tape), exponent));
+}
+
+static int core_greater(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const double threshold = luaL_checknumber(L, 2);
+  return finish(L, &tape, spd_greater(tape.tape, spdL_check_value(L, 1, &tape), threshold));
+}
+
+static int core_reshape(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  int64_t shape[SPD_MAX_DIMENSIONS];
+  const int dimensions = spdL_check_shape(L, 2, shape);
+  return finish(L, &tape, spd_reshape(tape.tape, spdL_check_value(L, 1, &tape), dimensions, shape));
+}
+
+static int core_linear(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const spd_value x = spdL_check_value(L, 1, &tape), weight = spdL_check_value(L, 2, &tape);
+  spd_value y = spd_matmul(tape.tape, x, spd_transpose(tape.tape, weight));
+  if (!lua_isnoneornil(L, 3)) y = spd_add_bias(tape.tape, y, spdL_check_value(L, 3, &tape));
+  return finish(L, &tape, y);
+}
+
+static int core_compact(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  spd_tensor *tensor = spdL_check_tensor(L, 1);
+  if (tape.number == 0) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  return finish(L, &tape, spd_leaf_compact(tape.tape, tensor));
+}
+
+/* ---- arithmetic ---------------------------------------------------------------------------- */
+
+/* a + b, a - b with numbers on either side: scale and shift. */
+static int add_scaled(lua_State *L, double scale_b, spd_value operator(spd_tape *, spd_value, spd_value)) {
+  const spdL_tape tape = begin(L);
+  spd_value y;
+  if (lua_type(L, 1) == LUA_TNUMBER)
+    y = spd_affine(tape.tape, spdL_check_value(L, 2, &tape), scale_b, lua_tonumber(L, 1));
+  else if (lua_type(L, 2) == LUA_TNUMBER)
+    y = spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1, scale_b * lua_tonumber(L, 2));
+  else
+    return binary(L, operator);
+  return finish(L, &tape, y);
+}
+
+static int core_add(lua_State *L) { return add_scaled(L, 1, spd_add); }
+static int core_subtract(lua_State *L) { return add_scaled(L, -1, spd_subtract); }
+
+static int core_multiply(lua_State *L) {
+  const bool left = lua_type(L, 1) == LUA_TNUMBER, right = lua_type(L, 2) == LUA_TNUMBER;
+  if (!left && !right) return binary(L, spd_multiply);
+  const spdL_tape tape = begin(L);
+  return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, left ? 2 : 1, &tape), lua_tonumber(L, left ? 1 : 2), 0));
+}
+
+static int core_divide(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const double divisor = luaL_checknumber(L, 2);
+  return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1 / divisor, 0));
+}
+
+static int core_negate(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), -1, 0));
+}
+
+/* ---- SPD ----------------------------------------------------------------------------------- */
+
+static int core_gate_mlp(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  spd_value input[5];
+  for (int i = 0; i < 5; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_gate_mlp(tape.tape, input[0], input[1], input[2], input[3], input[4]));
+}
+
+static int core_gate_linear(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  spd_value input[3];
+  for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_gate_linear(tape.tape, input[0], input[1], input[2]));
+}
+
+static int core_stochastic_mask(lua_State *L) {
+  const spdL_tape tape = begin(L);
+  const spd_value h = spdL_check_value(L, 1, &tape), g = spdL_check_value(L, 2, &tape);
+  if (lua_istable(L, 3)) return finish(L, &tape, spd_stochastic_mask(tape.tape, h, g, spdL_check_draw(L, 3)));
+  return finish(L, &tape, spd_given_mask(tape.tape, h, g, spdL_check_value(L, 3, &tape)));
+}
+
+/* ---- data ---------------------------------------------------------------------------------- */
+
+static double number_field(lua_State *L, int argument, const char *name, double otherwise) {
+  lua_getfield(L, argument, name);
+  const double value = luaL_optnumber(L, -1, otherwise);
+  lua_pop(L, 1);
+  return value;
+}
+
+static int core_fill_sparse_features(lua_State *L) {
+  spd_tensor *tensor = spdL_check_tensor(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  const spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
+                                        .exactly_active = (int)number_field(L, 2, "exactly_active", 0),
+                                        .low = number_field(L, 2, "low", 0),
+                                        .high = number_field(L, 2, "high", 1)};
+  if (!spd_fill_sparse_features(tensor, settings, spdL_check_draw(L, 3))) return spdL_call_error(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* ---- registration -------------------------------------------------------------------------- */
+
+static const spdL_function functions[] = {
+    {"transpose", core_transpose, "transpose(x) -> y\n[m, n] -> [n, m]. On a tape this costs nothing."},
+    {"reshape", core_reshape, "reshape(x, d1, d2, ...) -> y\nThe same elements in another shape."},
+    {"matmul", core_matmul, "matmul(a, b) -> y\nMatrix product: [..., k] [k, n] -> [..., n]."},
+    {"linear", core_linear,
+     "linear(x, weight [, bias]) -> y\n"
+     "A linear layer: y = x weight^T + bias, with x [..., d_in], weight [d_out, d_in], bias [d_out]."},
+    {"add_bias", core_add_bias, "add_bias(x, bias) -> y\nAdd a vector [n] to each row of x [..., n]."},
+    {"embedding", core_embedding,
+     "embedding(ids, table) -> y\nRows of table [vocabulary, d] by int32 ids [...], counted from 0 -> [..., d]."},
+    {"add", core_add, "add(a, b) -> y\nAlso a + b. Shapes must agree; one of them may be a number."},
+    {"subtract", core_subtract, "subtract(a, b) -> y\nAlso a - b. Shapes must agree; one of them may be a number."},
+    {"multiply", core_multiply,
+     "multiply(a, b) -> y\nAlso a * b, elementwise. Shapes must agree; one of them may be a number."},
+    {"affine", core_affine, "affine(x, scale [, shift]) -> y\nscale x + shift, elementwise, with two numbers."},
+    {"power", core_power,
+     "power(x, exponent) -> y\nx^exponent elementwise, for x >= 0 and exponent > 0. No gradient passes where x = 0."},
+    {"greater", core_greater, "greater(x, threshold) -> y\n1 where x > threshold, else 0, elementwise. No gradient passes."},
+    {"absolute", core_absolute, "absolute(x) -> y\n|x|, elementwise."},
+    {"relu", core_relu, "relu(x) -> y\nmax(x, 0), elementwise."},
+    {"gelu", core_gelu, "gelu(x) -> y\nx Phi(x), elementwise, with the exact normal distribution function."},
+    {"lower_leaky", core_lower_leaky,
+     "lower_leaky(x) -> g\nThe causal importance for masks: 0.01x below 0, x in [0, 1], 1 above."},
+    {"upper_leaky", core_upper_leaky,
+     "upper_leaky(x) -> g\nThe causal importance for minimality: 0 below 0, x in [0, 1], 1 + 0.01(x - 1) above."},
+    {"sum", core_sum, "sum(x) -> scalar\nThe sum of all elements."},
+    {"sum_rows", core_sum_rows, "sum_rows(x) -> y\nSum over all dimensions but the last: [..., n] -> [n]."},
+    {"sum_columns", core_sum_columns, "sum_columns(x) -> y\nSum over the last dimension: [..., n] -> [...]."},
+    {"squared_error", core_squared_error, "squared_error(a, b) -> scalar\nThe sum of (a - b)^2 over all elements."},
+    {"softmax_kl", core_softmax_kl,
+     "softmax_kl(target, prediction) -> scalar\n"
+     "KL(softmax(target) || softmax(prediction)) over the last dimension, averaged over all rows."},
+    {"compact", core_compact,
+     "compact(x) -> value\n"
+     "Put a batch x [..., n] on the tape with its all-zero rows kept once and counted with their number: every\n"
+     "result stays the same and sparse data costs less. Outside of a tape: x itself."},
+    {"gate_mlp", core_gate_mlp,
+     "gate_mlp(h, w1, b1, w2, b2) -> x\n"
+     "Pre-sigmoid causal importances [..., C] of inner activations h [..., C], from one small MLP per subcomponent:\n"
+     "w2_c . gelu(w1_c h_c + b1_c) + b2_c, with w1, b1, w2 [C, n] and b2 [C]."},
+    {"gate_linear", core_gate_linear,
+     "gate_linear(h, w, b) -> x\n"
+     "Pre-sigmoid causal importances w_c h_c + b_c [..., C] of inner activations h [..., C], with w, b [C]."},
+    {"stochastic_mask", core_stochastic_mask,
+     "stochastic_mask(h, g, draw) -> y\n"
+     "Inner activations under a stochastic mask: h * (g + (1 - g) r) with r ~ U[0, 1), for h and g [..., C].\n"
+     "draw = {seed =, purpose =, matrix =, sample =, step =} names the numbers r, which are made where they are\n"
+     "used; a tensor r [..., C] can be given instead."},
+    {"fill_sparse_features", core_fill_sparse_features,
+     "fill_sparse_features(x, settings, draw) -> x\n"
+     "Overwrite x [rows, features] with sparse data: each feature active with settings.probability, or exactly\n"
+     "settings.exactly_active of them in a row; active ones uniform in [settings.low, settings.high)."},
+    {NULL, NULL, NULL}};
+
+static const luaL_Reg arithmetic[] = {{"__add", core_add},    {"__sub", core_subtract}, {"__mul", core_multiply},
+                                      {"__div", core_divide}, {"__unm", core_negate},   {NULL, NULL}};
+
+/* What also works as a method: t:relu(). */
+static const char *const methods[] = {"transpose", "reshape",     "matmul",     "power", "absolute", "relu",
+                                      "gelu",      "sum", "sum_rows", "sum_columns", NULL};
+
+static void add_methods(lua_State *L, const char *metatable) {
+  luaL_getmetatable(L, metatable);
+  luaL_setfuncs(L, arithmetic, 0);
+  lua_getfield(L, -1, "methods");
+  for (const char *const *name = methods; *name != NULL; name++) {
+    lua_getfield(L, -3, *name);
+    lua_setfield(L, -2, *name);
+  }
+  lua_pop(L, 2);
+}
+
+void spdL_open_operators(lua_State *L) {
+  spdL_register(L, functions);
+  add_methods(L, SPDL_NAME("tensor"));
+  add_methods(L, SPDL_NAME("value"));
+}

@@ -1,0 +1,127 @@
+/*
+** AdamW in Lua.
+*/
+#include <math.h>
+
+#include "spdl.h"
+
+#define ADAMW SPDL_NAME("adamw")
+
+typedef struct {
+  spd_adamw *optimizer; /* NULL: closed */
+} optimizer_box;
+
+static spd_adamw *check_optimizer(lua_State *L) {
+  const optimizer_box *box = luaL_checkudata(L, 1, ADAMW);
+  luaL_argcheck(L, box->optimizer != NULL, 1, "the optimizer is closed");
+  return box->optimizer;
+}
+
+static double setting(lua_State *L, const char *name, double otherwise) {
+  lua_getfield(L, 1, name);
+  const double value = luaL_optnumber(L, -1, otherwise);
+  lua_pop(L, 1);
+  if (!(value >= 0) || isinf(value)) luaL_error(L, "adamw: %s must be a number, 0 or more", name);
+  return value;
+}
+
+static int core_adamw(lua_State *L) {
+  if (lua_isnoneornil(L, 1)) {
+    lua_settop(L, 0);
+    lua_newtable(L);
+  }
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const spd_adamw_settings settings = {.beta1 = setting(L, "beta1", 0.9),
+                                       .beta2 = setting(L, "beta2", 0.999),
+                                       .epsilon = setting(L, "epsilon", 1e-8),
+                                       .weight_decay = setting(L, "weight_decay", 0)};
+  optimizer_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  box->optimizer = NULL;
+  luaL_setmetatable(L, ADAMW);
+  box->optimizer = spd_adamw_new(spdL_context(L), settings);
+  if (box->optimizer == NULL) return spdL_call_error(L);
+  return 1;
+}
+
+static int optimizer_close(lua_State *L) {
+  optimizer_box *box = luaL_checkudata(L, 1, ADAMW);
+  spd_adamw_free(box->optimizer);
+  box->optimizer = NULL;
+  return 0;
+}
+
+static int optimizer_add(lua_State *L) {
+  spd_tensor *partner = lua_isnoneornil(L, 3) ? NULL : spdL_check_tensor(L, 3);
+  if (!spd_adamw_add(check_optimizer(L), spdL_check_tensor(L, 2), partner)) return spdL_call_error(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int optimizer_step(lua_State *L) {
+  if (!spd_adamw_step(check_optimizer(L), luaL_checknumber(L, 2))) return spdL_call_error(L);
+  return 0;
+}
+
+static int optimizer_zero_gradients(lua_State *L) {
+  spd_adamw_zero_gradients(check_optimizer(L));
+  return 0;
+}
+
+static int optimizer_gradient_norm(lua_State *L) {
+  lua_pushnumber(L, spd_adamw_gradient_norm(check_optimizer(L)));
+  return 1;
+}
+
+static int optimizer_moments(lua_State *L) {
+  spd_adamw *optimizer = check_optimizer(L);
+  const lua_Integer i = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, i >= 1 && i <= spd_adamw_count(optimizer), 2, "no such parameter");
+  *spdL_new_tensor_box(L) = spd_tensor_retain(spd_adamw_first_moment(optimizer, (int)i - 1));
+  *spdL_new_tensor_box(L) = spd_tensor_retain(spd_adamw_second_moment(optimizer, (int)i - 1));
+  return 2;
+}
+
+static int optimizer_steps(lua_State *L) {
+  spd_adamw *optimizer = check_optimizer(L);
+  if (!lua_isnoneornil(L, 2)) {
+    const lua_Integer steps = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, steps >= 0, 2, "expected 0 or more");
+    spd_adamw_set_steps(optimizer, (uint64_t)steps);
+  }
+  lua_pushinteger(L, (lua_Integer)spd_adamw_steps(optimizer));
+  return 1;
+}
+
+static const spdL_function functions[] = {
+    {"adamw", core_adamw,
+     "adamw{beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0} -> optimizer\n"
+     "AdamW (Loshchilov and Hutter 2019), with PyTorch's update rule. Add parameters with optimizer:add."},
+    {NULL, NULL, NULL}};
+
+static const spdL_function methods[] = {
+    {"add", optimizer_add,
+     "optimizer:add(parameter [, transposed_of]) -> optimizer\n"
+     "Train a parameter. transposed_of: an earlier parameter of which this one is the transpose; each step then\n"
+     "applies the updates of both to both, with an Adam state for each."},
+    {"step", optimizer_step, "optimizer:step(learning_rate)\nUpdate all parameters from their gradients."},
+    {"zero_gradients", optimizer_zero_gradients, "optimizer:zero_gradients()\nSet the gradients of all parameters to 0."},
+    {"gradient_norm", optimizer_gradient_norm,
+     "optimizer:gradient_norm() -> number\nSquare root of the sum of squares of all gradients."},
+    {"moments", optimizer_moments,
+     "optimizer:moments(i) -> first, second\nThe moments of the i-th parameter, for checkpoints."},
+    {"steps", optimizer_steps,
+     "optimizer:steps([n]) -> n\nNumber of updates so far, on which the bias correction depends; with n, set it."},
+    {"close", optimizer_close, "optimizer:close()\nFree the memory now."},
+    {NULL, NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", optimizer_close}, {"__close", optimizer_close}, {NULL, NULL}};
+
+void spdL_open_optimizer(lua_State *L) {
+  luaL_newmetatable(L, ADAMW);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_newtable(L);
+  spdL_register(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  spdL_register(L, functions);
+}

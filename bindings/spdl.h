@@ -1,0 +1,77 @@
+/*
+** Helpers shared by the binding units. Each unit X.c adds its functions to the module table with
+** spdL_open_X; bindings/module.c calls them all.
+*/
+#ifndef SPDL_H
+#define SPDL_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "../core/spd.h"
+
+#if defined(SPD_DOUBLE)
+#define SPDL_MODULE "spd.core_double"
+#else
+#define SPDL_MODULE "spd.core"
+#endif
+/* Metatable names: the two builds of the module can live in one Lua state. */
+#define SPDL_NAME(type) SPDL_MODULE "." type
+
+/* A function of the module with the text that help() shows. Arrays end with a NULL name. */
+typedef struct {
+  const char *name;
+  lua_CFunction function;
+  const char *documentation;
+} spdL_function;
+
+/* Set the functions in the table on top of the stack and record their documentation. */
+void spdL_register(lua_State *L, const spdL_function *functions);
+
+/* What one Lua state holds: its context, the open tapes, innermost first (none: operators compute at once), a tape
+** for computing at once, and closed tapes that wait with their buffers for the next one. */
+enum { SPDL_SPARE_TAPES = 4 };
+typedef struct spdL_tape spdL_tape;
+typedef struct {
+  spd_context *context;
+  spdL_tape *open;
+  lua_Integer opened; /* tapes so far; each has its number, by which values know it */
+  spd_tape *immediate;
+  spd_tape *spare[SPDL_SPARE_TAPES];
+  int spares;
+  size_t unaccounted; /* bytes of tensors that the collector was not yet told about */
+} spdL_state;
+spdL_state *spdL_get_state(lua_State *L);
+spd_context *spdL_context(lua_State *L);
+
+/* Raise an error object {status =, message =}; status is the exit status it stands for: 2 for bad
+** usage, config or input file, 1 for a failure while running. Formats as lua_pushfstring. */
+int spdL_error(lua_State *L, int status, const char *format, ...);
+/* The same with the context's last error as the message. */
+int spdL_core_error(lua_State *L, int status);
+/* A mistake in a call: a Lua error with position, and the context's last error as its text. */
+int spdL_call_error(lua_State *L);
+
+/* Tensors as userdata. */
+spd_tensor *spdL_check_tensor(lua_State *L, int argument);
+spd_tensor *spdL_test_tensor(lua_State *L, int argument); /* NULL if it is something else */
+/* An empty box on the stack, safe to collect at any moment; fill *box with an owned tensor. */
+spd_tensor **spdL_new_tensor_box(lua_State *L);
+/* Tell the collector about the bytes of the tensor in a filled box. */
+void spdL_account(lua_State *L, const spd_tensor *tensor);
+/* Sizes from argument on, given as numbers or as one table. Returns the number of dimensions. */
+int spdL_check_shape(lua_State *L, int argument, int64_t *shape);
+void spdL_push_shape(lua_State *L, int dimensions, const int64_t *shape);
+/* {seed =, purpose =, matrix =, sample =, step =} */
+spd_draw spdL_check_draw(lua_State *L, int argument);
+
+/* The units. Each is called with the module table on top of the stack and leaves it there. */
+void spdL_open_tensor(lua_State *L);
+void spdL_open_tape(lua_State *L);
+void spdL_open_operators(lua_State *L);
+void spdL_open_optimizer(lua_State *L);
+void spdL_open_safetensors(lua_State *L);
+void spdL_open_yaml(lua_State *L);
+void spdL_open_posix(lua_State *L);
+
+#endif

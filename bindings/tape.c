@@ -1,0 +1,208 @@
+/*
+** Tapes and recorded values in Lua. While a tape is open, operators record on it; the innermost one counts.
+*/
+#include "tape.h"
+
+#include <string.h>
+
+#define TAPE SPDL_NAME("tape")
+#define VALUE SPDL_NAME("value")
+
+typedef struct {
+  lua_Integer number; /* of its tape */
+  spd_value value;
+} value_box;
+
+/* ---- tapes --------------------------------------------------------------------------------- */
+
+static int core_tape(lua_State *L) {
+  spdL_state *state = spdL_get_state(L);
+  spdL_tape *box = lua_newuserdatauv(L, sizeof *box, 0);
+  memset(box, 0, sizeof *box);
+  luaL_setmetatable(L, TAPE);
+  box->tape = state->spares > 0 ? state->spare[--state->spares] : spd_tape_new(state->context);
+  if (box->tape == NULL) return spdL_call_error(L);
+  box->number = ++state->opened;
+  box->outer = state->open;
+  state->open = box;
+  return 1;
+}
+
+static int tape_close(lua_State *L) {
+  spdL_tape *box = luaL_checkudata(L, 1, TAPE);
+  spdL_state *state = spdL_get_state(L);
+  if (box->tape == NULL) return 0;
+  spdL_tape **link = &state->open;
+  while (*link != box) link = &(*link)->outer;
+  *link = box->outer;
+  spd_tape_reset(box->tape);
+  if (state->spares < SPDL_SPARE_TAPES)
+    state->spare[state->spares++] = box->tape;
+  else
+    spd_tape_free(box->tape);
+  box->tape = NULL;
+  return 0;
+}
+
+static spdL_tape *check_tape(lua_State *L, int argument) {
+  spdL_tape *box = luaL_checkudata(L, argument, TAPE);
+  luaL_argcheck(L, box->tape != NULL, argument, "the tape is closed");
+  return box;
+}
+
+static int tape_backward(lua_State *L) {
+  enum { MOST_LOSSES = 64 };
+  const spdL_tape *box = check_tape(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  const lua_Integer count = luaL_len(L, 2);
+  luaL_argcheck(L, count >= 0 && count <= MOST_LOSSES, 2, "expected at most 64 losses");
+  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  spd_value losses[MOST_LOSSES];
+  double coefficients[MOST_LOSSES];
+  for (int i = 0; i < count; i++) {
+    lua_geti(L, 2, i + 1);
+    losses[i] = spdL_check_value(L, -1, box);
+    coefficients[i] = 1;
+    if (lua_istable(L, 3)) {
+      lua_geti(L, 3, i + 1);
+      coefficients[i] = luaL_checknumber(L, -1);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  if (!spd_backward(box->tape, (int)count, losses, coefficients)) return spdL_call_error(L);
+  return 0;
+}
+
+static int tape_tostring(lua_State *L) {
+  const spdL_tape *box = luaL_checkudata(L, 1, TAPE);
+  lua_pushstring(L, box->tape == NULL ? "tape (closed)" : "tape");
+  return 1;
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+void spdL_push_value(lua_State *L, const spdL_tape *tape, spd_value value) {
+  if (!spd_ok(value)) spdL_call_error(L);
+  value_box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = (value_box){tape->number, value};
+  luaL_setmetatable(L, VALUE);
+}
+
+bool spdL_is_value(lua_State *L, int argument) { return luaL_testudata(L, argument, VALUE) != NULL; }
+
+spd_value spdL_check_value(lua_State *L, int argument, const spdL_tape *tape) {
+  spd_tensor *tensor = spdL_test_tensor(L, argument);
+  spd_value value;
+  if (tensor != NULL) {
+    value = spd_leaf(tape->tape, tensor);
+    if (!spd_ok(value)) spdL_call_error(L);
+    return value;
+  }
+  const value_box *box = luaL_testudata(L, argument, VALUE);
+  if (box == NULL) luaL_error(L, "expected a tensor or a value of the tape, found %s", luaL_typename(L, argument));
+  if (box->number != tape->number) luaL_error(L, "the value belongs to another tape, or to one that is closed");
+  return box->value;
+}
+
+/* The open tape of a value. */
+static spd_tape *tape_of(lua_State *L, const value_box *box) {
+  for (const spdL_tape *tape = spdL_get_state(L)->open; tape != NULL; tape = tape->outer)
+    if (tape->number == box->number) return tape->tape;
+  luaL_error(L, "the value belongs to a tape that is closed");
+  return NULL;
+}
+
+static void read_value(lua_State *L) {
+  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  spd_tape *tape = tape_of(L, box);
+  spd_tensor **to = spdL_new_tensor_box(L);
+  *to = spd_read(tape, box->value);
+  if (*to == NULL) spdL_call_error(L);
+  spdL_account(L, *to);
+}
+
+static int value_tensor(lua_State *L) {
+  read_value(L);
+  return 1;
+}
+
+static int value_item(lua_State *L) {
+  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  double number;
+  if (!spd_read_scalar(tape_of(L, box), box->value, &number)) return spdL_call_error(L);
+  lua_pushnumber(L, number);
+  return 1;
+}
+
+static int value_tostring(lua_State *L) {
+  read_value(L);
+  luaL_tolstring(L, -1, NULL);
+  return 1;
+}
+
+static void push_value_shape(lua_State *L) {
+  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  int dimensions;
+  int64_t shape[SPD_MAX_DIMENSIONS];
+  if (!spd_value_shape(tape_of(L, box), box->value, &dimensions, shape)) spdL_call_error(L);
+  spdL_push_shape(L, dimensions, shape);
+}
+
+static int value_size(lua_State *L) {
+  push_value_shape(L);
+  lua_geti(L, -1, luaL_checkinteger(L, 2));
+  luaL_argcheck(L, !lua_isnil(L, -1), 2, "no such dimension");
+  return 1;
+}
+
+static int value_index(lua_State *L) {
+  const char *name = luaL_checkstring(L, 2);
+  if (strcmp(name, "shape") == 0) {
+    push_value_shape(L);
+  } else {
+    luaL_getmetafield(L, 1, "methods");
+    lua_getfield(L, -1, name);
+  }
+  return 1;
+}
+
+static const spdL_function functions[] = {
+    {"tape", core_tape,
+     "tape() -> tape\n"
+     "Open a tape: until it is closed, operators record instead of computing at once, and gradients can be\n"
+     "taken. Write `local tape <close> = spd.tape()`; it lives for one step or one evaluation batch."},
+    {NULL, NULL, NULL}};
+
+static const spdL_function tape_methods[] = {
+    {"backward", tape_backward,
+     "tape:backward(losses [, coefficients])\n"
+     "Add the gradient of the sum of coefficient x loss to the gradients of all parameters. losses is a list of\n"
+     "scalar values, taken one after another; coefficients default to 1."},
+    {"close", tape_close, "tape:close()\nForget all values, and compute at once again."},
+    {NULL, NULL, NULL}};
+
+static const spdL_function value_methods[] = {
+    {"tensor", value_tensor, "v:tensor() -> tensor\nCompute the value; the tensor is a copy of its own."},
+    {"item", value_item, "v:item() -> number\nCompute a scalar."},
+    {"size", value_size, "v:size(i) -> n\nSize of dimension i, from 1."},
+    {NULL, NULL, NULL}};
+
+static const luaL_Reg tape_metamethods[] = {
+    {"__gc", tape_close}, {"__close", tape_close}, {"__tostring", tape_tostring}, {NULL, NULL}};
+static const luaL_Reg value_metamethods[] = {{"__tostring", value_tostring}, {"__index", value_index}, {NULL, NULL}};
+
+void spdL_open_tape(lua_State *L) {
+  luaL_newmetatable(L, TAPE);
+  luaL_setfuncs(L, tape_metamethods, 0);
+  lua_newtable(L);
+  spdL_register(L, tape_methods);
+  lua_setfield(L, -2, "__index");
+  luaL_newmetatable(L, VALUE);
+  luaL_setfuncs(L, value_metamethods, 0);
+  lua_newtable(L);
+  spdL_register(L, value_methods);
+  lua_setfield(L, -2, "methods");
+  lua_pop(L, 2);
+  spdL_register(L, functions);
+}

@@ -1,0 +1,324 @@
+/*
+** The context: memory accounts, the last error, and a pool of worker threads.
+**
+** A parallel loop is published as a job: the caller takes part in it, workers join while it is open, and the
+** caller closes it when no index is left and waits only for those that are inside. So a worker that
+** is asleep or descheduled delays nobody. Workers spin a little before they sleep, because the
+** operators of one training step follow each other within microseconds.
+*/
+#include "context.h"
+
+#include <cblas.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+enum { ERROR_LENGTH = 1024, SPIN_ROUNDS = 2000, MAX_THREADS = 1024 };
+
+typedef struct {
+  spd_context *context;
+  pthread_t thread;
+  int number;
+} worker;
+
+struct spd_context {
+  char error[ERROR_LENGTH];
+  const spd_kernels *kernels;
+  size_t live_bytes;
+  uint64_t allocations, fail_at;
+  /* the job, written by the caller while no worker is inside */
+  spd_task *task;
+  void *argument;
+  int64_t count;
+  atomic_llong next;
+  atomic_ulong open; /* number of the open job, 0 between jobs */
+  atomic_int inside, sleepers;
+  unsigned long jobs;
+  bool stop;
+  pthread_mutex_t mutex;
+  pthread_cond_t wake;
+  int threads; /* the caller and threads - 1 workers */
+  int capacity; /* of the next two lists */
+  worker *workers;
+  void **scratch;
+  size_t scratch_bytes;
+};
+
+bool spd_fail(spd_context *context, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(context->error, sizeof context->error, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+const char *spd_error(const spd_context *context) { return context->error; }
+size_t spd_live_bytes(const spd_context *context) { return context->live_bytes; }
+uint64_t spd_allocation_count(const spd_context *context) { return context->allocations; }
+void spd_fail_allocation(spd_context *context, uint64_t n) {
+  context->fail_at = n == 0 ? 0 : context->allocations + n;
+}
+int spd_threads(const spd_context *context) { return context->threads; }
+const spd_kernels *spd_context_kernels(const spd_context *context) { return context->kernels; }
+const char *spd_instruction_set(const spd_context *context) { return context->kernels->name; }
+
+bool spd_set_instruction_set(spd_context *context, const char *name) {
+  const spd_kernels *kernels = spd_select_kernels(name);
+  if (kernels == NULL) return spd_fail(context, "instruction set '%s': not on this processor", name);
+  context->kernels = kernels;
+  return true;
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+void *spd_allocate_uninitialized(spd_context *context, size_t bytes) {
+  void *memory = NULL;
+  context->allocations++;
+  if (context->allocations == context->fail_at ||
+      posix_memalign(&memory, 64, bytes == 0 ? 1 : bytes) != 0) {
+    spd_fail(context, "not enough memory for %zu bytes", bytes);
+    return NULL;
+  }
+  context->live_bytes += bytes;
+  return memory;
+}
+
+void *spd_allocate(spd_context *context, size_t bytes) {
+  void *memory = spd_allocate_uninitialized(context, bytes);
+  if (memory != NULL) memset(memory, 0, bytes);
+  return memory;
+}
+
+void spd_deallocate(spd_context *context, void *memory, size_t bytes) {
+  if (memory == NULL) return;
+  context->live_bytes -= bytes;
+  free(memory);
+}
+
+bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *product) {
+  if (__builtin_mul_overflow(a, b, product)) return spd_fail(context, "size %zu x %zu does not fit in memory", a, b);
+  return true;
+}
+
+bool spd_reserve_scratch(spd_context *context, size_t bytes) {
+  if (bytes <= context->scratch_bytes) return true;
+  for (int i = 0; i < context->threads; i++) {
+    spd_deallocate(context, context->scratch[i], context->scratch_bytes);
+    context->scratch[i] = NULL;
+  }
+  context->scratch_bytes = 0;
+  for (int i = 0; i < context->threads; i++) {
+    context->scratch[i] = spd_allocate_uninitialized(context, bytes);
+    if (context->scratch[i] == NULL) {
+      while (i-- > 0) {
+        spd_deallocate(context, context->scratch[i], bytes);
+        context->scratch[i] = NULL;
+      }
+      return false;
+    }
+  }
+  context->scratch_bytes = bytes;
+  return true;
+}
+
+void *spd_scratch(const spd_context *context, int number) { return context->scratch[number]; }
+
+/* ---- BLAS ---------------------------------------------------------------------------------- */
+
+/*
+** OpenBLAS has one thread count for the whole process. It is 1 while any context runs a loop, and what it was
+** before when the last one ends; this is the only state that contexts share.
+*/
+static pthread_mutex_t blas_mutex = PTHREAD_MUTEX_INITIALIZER;
+static int blas_users, blas_threads_before;
+
+static void enter_blas(void) {
+  pthread_mutex_lock(&blas_mutex);
+  if (blas_users++ == 0) {
+    blas_threads_before = openblas_get_num_threads();
+    if (blas_threads_before != 1) openblas_set_num_threads(1);
+  }
+  pthread_mutex_unlock(&blas_mutex);
+}
+
+static void leave_blas(void) {
+  pthread_mutex_lock(&blas_mutex);
+  if (--blas_users == 0 && blas_threads_before != 1) openblas_set_num_threads(blas_threads_before);
+  pthread_mutex_unlock(&blas_mutex);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
+
+static void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static void take_part(spd_context *context, int number) {
+  for (;;) {
+    long long i = atomic_fetch_add_explicit(&context->next, 1, memory_order_relaxed);
+    if (i >= context->count) return;
+    context->task(context->argument, i, number);
+  }
+}
+
+/* Wait for a job other than the last one; 0 when the context is being closed. */
+static unsigned long wait_for_job(spd_context *context, unsigned long last) {
+  for (int i = 0; i < SPIN_ROUNDS; i++) {
+    unsigned long job = atomic_load(&context->open);
+    if (job != 0 && job != last) return job;
+    relax();
+  }
+  pthread_mutex_lock(&context->mutex);
+  atomic_fetch_add(&context->sleepers, 1);
+  unsigned long job;
+  while (((job = atomic_load(&context->open)) == 0 || job == last) && !context->stop)
+    pthread_cond_wait(&context->wake, &context->mutex);
+  atomic_fetch_sub(&context->sleepers, 1);
+  if (context->stop) job = 0;
+  pthread_mutex_unlock(&context->mutex);
+  return job;
+}
+
+static void *worker_main(void *argument) {
+  worker *self = argument;
+  spd_context *context = self->context;
+  unsigned long last = 0;
+  while ((last = wait_for_job(context, last)) != 0) {
+    atomic_fetch_add(&context->inside, 1);
+    /* still open? Then the caller waits for us; if a later job is open by now, that one will do. */
+    unsigned long job = atomic_load(&context->open);
+    if (job != 0) {
+      last = job;
+      take_part(context, self->number);
+    }
+    atomic_fetch_sub(&context->inside, 1);
+  }
+  return NULL;
+}
+
+static void run_job(spd_context *context) {
+  atomic_store_explicit(&context->next, 0, memory_order_relaxed);
+  atomic_store(&context->open, ++context->jobs);
+  if (atomic_load(&context->sleepers) > 0) {
+    pthread_mutex_lock(&context->mutex);
+    pthread_cond_broadcast(&context->wake);
+    pthread_mutex_unlock(&context->mutex);
+  }
+  take_part(context, 0);
+  atomic_store(&context->open, 0);
+  for (int i = 0; atomic_load(&context->inside) > 0; i++) {
+    if (i < SPIN_ROUNDS)
+      relax();
+    else
+      sched_yield();
+  }
+}
+
+void spd_parallel(spd_context *context, int64_t count, spd_task *task, void *argument) {
+  enter_blas();
+  if (context->threads == 1 || count <= 1) {
+    for (int64_t i = 0; i < count; i++) task(argument, i, 0);
+  } else {
+    context->task = task;
+    context->argument = argument;
+    context->count = count;
+    run_job(context);
+  }
+  leave_blas();
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static int available_cores(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  int cores = CPU_COUNT(&set);
+  return cores < 1 ? 1 : cores;
+}
+
+static void stop_workers(spd_context *context) {
+  pthread_mutex_lock(&context->mutex);
+  context->stop = true;
+  pthread_cond_broadcast(&context->wake);
+  pthread_mutex_unlock(&context->mutex);
+  for (int i = 1; i < context->threads; i++) pthread_join(context->workers[i].thread, NULL);
+  context->stop = false;
+  for (int i = 0; i < context->threads; i++) spd_deallocate(context, context->scratch[i], context->scratch_bytes);
+  spd_deallocate(context, context->workers, (size_t)context->capacity * sizeof *context->workers);
+  spd_deallocate(context, context->scratch, (size_t)context->capacity * sizeof *context->scratch);
+  context->workers = NULL;
+  context->scratch = NULL;
+  context->scratch_bytes = 0;
+  context->threads = context->capacity = 0;
+}
+
+/* Start with as many workers as the system gives; false only if not even their list could be made. */
+static bool start_workers(spd_context *context, int threads) {
+  worker *workers = spd_allocate(context, (size_t)threads * sizeof *workers);
+  void **scratch = spd_allocate(context, (size_t)threads * sizeof *scratch);
+  if (workers == NULL || scratch == NULL) {
+    spd_deallocate(context, workers, (size_t)threads * sizeof *workers);
+    spd_deallocate(context, scratch, (size_t)threads * sizeof *scratch);
+    return false;
+  }
+  context->workers = workers;
+  context->scratch = scratch;
+  context->threads = context->capacity = threads;
+  for (int i = 1; i < threads; i++) {
+    workers[i] = (worker){.context = context, .number = i};
+    if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]) != 0) {
+      context->threads = i;
+      stop_workers(context);
+      return spd_fail(context, "cannot start %d threads: the system gives %d", threads, i);
+    }
+  }
+  return true;
+}
+
+bool spd_set_threads(spd_context *context, int threads) {
+  if (threads == 0) threads = available_cores();
+  if (threads < 1 || threads > MAX_THREADS)
+    return spd_fail(context, "threads: expected 1 to %d, found %d", MAX_THREADS, threads);
+  if (threads == context->threads) return true;
+  int before = context->threads;
+  if (before > 0) stop_workers(context);
+  if (start_workers(context, threads)) return true;
+  if (before > 0 && context->threads == 0) {
+    char reason[ERROR_LENGTH];
+    memcpy(reason, context->error, sizeof reason);
+    start_workers(context, 1);
+    memcpy(context->error, reason, sizeof reason);
+  }
+  return false;
+}
+
+spd_context *spd_context_new(int threads) {
+  spd_context *context = calloc(1, sizeof *context);
+  if (context == NULL) return NULL;
+  pthread_mutex_init(&context->mutex, NULL);
+  pthread_cond_init(&context->wake, NULL);
+  context->kernels = spd_select_kernels(NULL);
+  if (!spd_set_threads(context, threads)) {
+    spd_context_free(context);
+    return NULL;
+  }
+  return context;
+}
+
+void spd_context_free(spd_context *context) {
+  if (context == NULL) return;
+  if (context->threads > 0) stop_workers(context);
+  pthread_cond_destroy(&context->wake);
+  pthread_mutex_destroy(&context->mutex);
+  free(context);
+}

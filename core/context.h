@@ -1,0 +1,37 @@
+/*
+** Inside of a context: memory accounts, the last error, and the worker threads. Private to core/.
+*/
+#ifndef SPD_CONTEXT_H
+#define SPD_CONTEXT_H
+
+#include "spd.h"
+
+typedef struct spd_kernels spd_kernels; /* kernels/kernels.h */
+
+/* Leave a message in spd_error(); returns false, so that callers can `return spd_fail(...)`. */
+bool spd_fail(spd_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Zeroed memory aligned to 64 bytes, of exactly this size (so that sanitizers see each overrun);
+** NULL with a message when there is no more. Zero bytes are legal and give a unique pointer. */
+void *spd_allocate(spd_context *context, size_t bytes);
+void *spd_allocate_uninitialized(spd_context *context, size_t bytes);
+void spd_deallocate(spd_context *context, void *memory, size_t bytes); /* NULL allowed */
+
+/* a * b; false with a message if it does not fit. */
+bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *product);
+
+/*
+** Call task(argument, i, worker) for i = 0 ... count-1, each once, on the threads of the context. The order
+** is open, so a task must write only what is its own. worker in [0, spd_threads()) is for scratch memory.
+** BLAS runs single-threaded meanwhile.
+*/
+typedef void spd_task(void *argument, int64_t i, int worker);
+void spd_parallel(spd_context *context, int64_t count, spd_task *task, void *argument);
+
+/* Scratch of at least this size for each worker, kept between calls; false when memory is exhausted. */
+bool spd_reserve_scratch(spd_context *context, size_t bytes);
+void *spd_scratch(const spd_context *context, int worker);
+
+const spd_kernels *spd_context_kernels(const spd_context *context);
+
+#endif

@@ -1,0 +1,131 @@
+/* Elementwise functions, their gradients, and sums. Plain loops: the compiler makes vectors of them. */
+#include "vector.h"
+
+static spd_real sign_of(spd_real x) { return (spd_real)(x > 0) - (spd_real)(x < 0); }
+
+static void gelu(spd_real *y, const spd_real *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += LANES) {
+    spd_real part[LANES] = {0};
+    const size_t bytes = (size_t)(n - i < LANES ? n - i : LANES) * sizeof *x;
+    memcpy(part, x + i, bytes);
+    vec z = load(part), E;
+    vec phi = normal_distribution(z, &E);
+    store(part, z * phi);
+    memcpy(y + i, part, bytes);
+  }
+}
+
+/* d = gelu'(x) = Phi(x) + x phi(x), for at most LANES numbers. */
+INLINE vec gelu_slope(const spd_real *x, size_t bytes) {
+  spd_real part[LANES] = {0};
+  memcpy(part, x, bytes);
+  vec z = load(part), E;
+  vec phi = normal_distribution(z, &E);
+  return phi + z * E * R(0.39894228040143268);
+}
+
+/* Run a loop body once with assignment and once with addition. */
+#define EACH(target, value)                             \
+  do {                                                  \
+    if (add)                                            \
+      for (int64_t i = 0; i < n; i++) target += value;  \
+    else                                                \
+      for (int64_t i = 0; i < n; i++) target = value;   \
+  } while (0)
+
+void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n, spd_map f, double a, double b) {
+  const bool add = false;
+  const spd_real p = (spd_real)a, q = (spd_real)b;
+  switch (f) {
+    case SPD_MAP_RELU: EACH(y[i], x[i] > 0 ? x[i] : 0); break;
+    case SPD_MAP_GELU: gelu(y, x, n); break;
+    case SPD_MAP_ABSOLUTE: EACH(y[i], x[i] < 0 ? -x[i] : x[i]); break;
+    case SPD_MAP_LOWER_LEAKY: EACH(y[i], x[i] > 1 ? 1 : x[i] > 0 ? x[i] : R(0.01) * x[i]); break;
+    case SPD_MAP_UPPER_LEAKY: EACH(y[i], x[i] > 1 ? 1 + R(0.01) * (x[i] - 1) : x[i] > 0 ? x[i] : 0); break;
+    case SPD_MAP_POWER:
+      if (a == 1) EACH(y[i], x[i]);
+      else if (a == 2) EACH(y[i], x[i] * x[i]);
+      else EACH(y[i], (spd_real)pow((double)x[i], a));
+      break;
+    case SPD_MAP_AFFINE: EACH(y[i], p * x[i] + q); break;
+    case SPD_MAP_GREATER: EACH(y[i], x[i] > p ? 1 : 0); break;
+    case SPD_MAP_COUNT: break;
+  }
+}
+
+/* x^(p-1) is infinite at 0 for p < 1; as in the reference implementation no gradient passes there. */
+static spd_real power_slope(spd_real x, double p) { return x == 0 ? 0 : (spd_real)(p * pow((double)x, p - 1)); }
+
+static void gelu_gradient(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, bool add) {
+  for (int64_t i = 0; i < n; i += LANES) {
+    const int64_t lanes = n - i < LANES ? n - i : LANES;
+    vec slope = gelu_slope(x + i, (size_t)lanes * sizeof *x);
+    for (int64_t j = 0; j < lanes; j++) dx[i + j] = (add ? dx[i + j] : 0) + dy[i + j] * slope[j];
+  }
+}
+
+void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy, const spd_real *restrict x,
+                              int64_t n, spd_map f, double a, double b, bool add) {
+  (void)b;
+  const spd_real p = (spd_real)a;
+  switch (f) {
+    case SPD_MAP_RELU: EACH(dx[i], (x[i] > 0 ? dy[i] : 0)); break;
+    case SPD_MAP_GELU: gelu_gradient(dx, dy, x, n, add); break;
+    case SPD_MAP_ABSOLUTE: EACH(dx[i], dy[i] * sign_of(x[i])); break;
+    case SPD_MAP_LOWER_LEAKY: EACH(dx[i], (x[i] > 1 ? 0 : x[i] > 0 ? dy[i] : R(0.01) * dy[i])); break;
+    case SPD_MAP_UPPER_LEAKY: EACH(dx[i], (x[i] > 1 ? R(0.01) * dy[i] : x[i] > 0 ? dy[i] : 0)); break;
+    case SPD_MAP_POWER:
+      if (a == 1) EACH(dx[i], (x[i] == 0 ? 0 : dy[i]));
+      else if (a == 2) EACH(dx[i], 2 * x[i] * dy[i]);
+      else EACH(dx[i], dy[i] * power_slope(x[i], a));
+      break;
+    case SPD_MAP_AFFINE: EACH(dx[i], p * dy[i]); break;
+    case SPD_MAP_GREATER: EACH(dx[i], 0); break;
+    case SPD_MAP_COUNT: break;
+  }
+}
+
+void SPD_KERNEL(combine)(spd_real *y, const spd_real *a, const spd_real *b, double scale_b, int64_t n) {
+  const spd_real s = (spd_real)scale_b;
+  for (int64_t i = 0; i < n; i++) y[i] = a[i] + s * b[i];
+}
+
+void SPD_KERNEL(scale)(spd_real *y, const spd_real *x, double scale, int64_t n, bool add) {
+  const spd_real s = (spd_real)scale;
+  EACH(y[i], s * x[i]);
+}
+
+void SPD_KERNEL(multiply_add)(spd_real *y, const spd_real *a, const spd_real *b, int64_t n, bool add) {
+  EACH(y[i], a[i] * b[i]);
+}
+
+/* Sums run in double, over eight lanes that are added at the end. */
+#define SUM_LANES 8
+
+static double sum_of_lanes(const double *lane) {
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+double SPD_KERNEL(sum)(const spd_real *x, int64_t n) {
+  double lane[SUM_LANES] = {0};
+  int64_t i = 0;
+  for (; i + SUM_LANES <= n; i += SUM_LANES)
+    for (int j = 0; j < SUM_LANES; j++) lane[j] += (double)x[i + j];
+  for (int j = 0; i + j < n; j++) lane[j] += (double)x[i + j];
+  return sum_of_lanes(lane);
+}
+
+double SPD_KERNEL(squared_distance)(const spd_real *a, const spd_real *b, int64_t n) {
+  double lane[SUM_LANES] = {0};
+  int64_t i = 0;
+  for (; i + SUM_LANES <= n; i += SUM_LANES)
+    for (int j = 0; j < SUM_LANES; j++) {
+      const double d = (double)(a[i + j] - b[i + j]);
+      lane[j] += d * d;
+    }
+  for (int j = 0; i + j < n; j++) {
+    const double d = (double)(a[i + j] - b[i + j]);
+    lane[j] += d * d;
+  }
+  return sum_of_lanes(lane);
+}

@@ -1,0 +1,731 @@
+/*
+** The tape: recording, evaluation on demand, and the backward pass.
+**
+** Recording. A node's identity is its operator, inputs and attributes; a leaf's is its tensor and the tensor's
+** version. The same identity is the same node, so model code can run a shared prefix as often as it likes.
+** Inputs always have lower indices than their node, so index order is an order of evaluation.
+**
+** Evaluation computes a node and those ancestors that have no data. Backward takes the losses one after
+** another: it computes what the loss needs, then runs the backward of every node whose gradient is complete.
+** A node that a later loss also uses waits for it. Counters of the readers and writers still to come
+** decide when a buffer goes back to the pool; that is all the planning there is (it costs a few
+** microseconds per step, so no plan is kept).
+**
+** Compact rows. Rows that are all zero in a leaf can be kept once (spd_leaf_compact). The operators work on
+** the rows that are kept; whatever reduces over rows counts each with its weight, so that gradients of rows
+** are already sums over the rows they stand for. Where random numbers per row would tell such rows
+** apart, and they are not zero there, the rows are expanded first.
+*/
+#include "tape.h"
+
+#include <string.h>
+
+typedef struct {
+  void *memory;
+  size_t bytes;
+} block;
+
+struct spd_tape {
+  spd_context *context;
+  uint32_t generation;
+  spd_node *nodes;
+  uint32_t count, capacity;
+  uint32_t *table; /* value numbers: index + 1 of a node, 0 for none; twice the capacity of nodes */
+  block *pool;
+  size_t pool_count, pool_capacity;
+  spd_rows **rows;
+  size_t rows_count, rows_capacity;
+};
+
+spd_context *spd_tape_context(spd_tape *tape) { return tape->context; }
+spd_node *spd_node_at(spd_tape *tape, uint32_t index) { return &tape->nodes[index]; }
+spd_node *spd_input(spd_tape *tape, const spd_node *node, int i) { return &tape->nodes[node->input[i].node]; }
+
+int64_t spd_node_columns(const spd_node *node) { return spd_columns_of_shape(node->dimensions, node->shape); }
+int64_t spd_node_rows(const spd_node *node) {
+  return node->rows != NULL ? node->rows->physical : spd_rows_of_shape(node->dimensions, node->shape);
+}
+int64_t spd_node_count(const spd_node *node) { return spd_node_rows(node) * spd_node_columns(node); }
+
+/* ---- the pool ------------------------------------------------------------------------------ */
+
+/* The smallest free block that fits and is not wasteful, or a new one. */
+void *spd_borrow(spd_tape *tape, size_t bytes, size_t *capacity) {
+  size_t best = SIZE_MAX;
+  for (size_t i = 0; i < tape->pool_count; i++)
+    if (tape->pool[i].bytes >= bytes && tape->pool[i].bytes / 2 <= bytes &&
+        (best == SIZE_MAX || tape->pool[i].bytes < tape->pool[best].bytes))
+      best = i;
+  if (best == SIZE_MAX) {
+    *capacity = bytes;
+    return spd_allocate_uninitialized(tape->context, bytes);
+  }
+  void *memory = tape->pool[best].memory;
+  *capacity = tape->pool[best].bytes;
+  tape->pool[best] = tape->pool[--tape->pool_count];
+  return memory;
+}
+
+/* Room for one more element in a list that doubles; false when memory is exhausted. */
+static bool grow(spd_context *context, void **list, size_t *capacity, size_t count, size_t element) {
+  if (count < *capacity) return true;
+  const size_t larger = *capacity == 0 ? 64 : 2 * *capacity;
+  void *moved = spd_allocate(context, larger * element);
+  if (moved == NULL) return false;
+  if (count > 0) memcpy(moved, *list, count * element);
+  spd_deallocate(context, *list, *capacity * element);
+  *list = moved;
+  *capacity = larger;
+  return true;
+}
+
+void spd_give_back(spd_tape *tape, void *memory, size_t capacity) {
+  if (memory == NULL) return;
+  if (grow(tape->context, (void **)&tape->pool, &tape->pool_capacity, tape->pool_count, sizeof *tape->pool))
+    tape->pool[tape->pool_count++] = (block){memory, capacity};
+  else
+    spd_deallocate(tape->context, memory, capacity);
+}
+
+static void drop_data(spd_tape *tape, spd_node *node) {
+  if (node->capacity > 0) spd_give_back(tape, node->data, node->capacity);
+  if (node->tensor == NULL) node->data = NULL;
+  node->capacity = 0;
+}
+
+static void drop_gradient(spd_tape *tape, spd_node *node) {
+  spd_give_back(tape, node->gradient, node->gradient_capacity);
+  node->gradient = NULL;
+  node->has_gradient = false;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+spd_tape *spd_tape_new(spd_context *context) {
+  spd_tape *tape = spd_allocate(context, sizeof *tape);
+  if (tape == NULL) return NULL;
+  tape->context = context;
+  tape->generation = 1;
+  return tape;
+}
+
+static void free_rows(spd_context *context, spd_rows *rows) {
+  const size_t physical = (size_t)rows->logical; /* allocated for the most there can be */
+  spd_deallocate(context, rows->name, physical * sizeof *rows->name);
+  spd_deallocate(context, rows->weight, physical * sizeof *rows->weight);
+  spd_deallocate(context, rows->place, physical * sizeof *rows->place);
+  spd_deallocate(context, rows, sizeof *rows);
+}
+
+void spd_tape_reset(spd_tape *tape) {
+  for (uint32_t i = 0; i < tape->count; i++) {
+    spd_node *node = &tape->nodes[i];
+    drop_data(tape, node);
+    drop_gradient(tape, node);
+    spd_tensor_release(node->tensor);
+  }
+  tape->count = 0;
+  if (tape->table != NULL) memset(tape->table, 0, 2 * (size_t)tape->capacity * sizeof *tape->table);
+  if (++tape->generation == 0) tape->generation = 1;
+}
+
+void spd_tape_free(spd_tape *tape) {
+  if (tape == NULL) return;
+  spd_context *context = tape->context;
+  spd_tape_reset(tape);
+  for (size_t i = 0; i < tape->rows_count; i++) free_rows(context, tape->rows[i]);
+  spd_deallocate(context, tape->rows, tape->rows_capacity * sizeof(*tape->rows));
+  for (size_t i = 0; i < tape->pool_count; i++) spd_deallocate(context, tape->pool[i].memory, tape->pool[i].bytes);
+  spd_deallocate(context, tape->pool, tape->pool_capacity * sizeof *tape->pool);
+  spd_deallocate(context, tape->table, 2 * (size_t)tape->capacity * sizeof *tape->table);
+  spd_deallocate(context, tape->nodes, (size_t)tape->capacity * sizeof *tape->nodes);
+  spd_deallocate(context, tape, sizeof *tape);
+}
+
+/* ---- recording ----------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+  return hash ^ (hash >> 32);
+}
+
+static uint64_t bits_of(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+static uint64_t hash_of(const spd_node *node) {
+  const spd_attributes *a = &node->attributes;
+  uint64_t hash = mix((uint64_t)(uintptr_t)node->operator, (uint64_t)(uintptr_t)node->tensor);
+  hash = mix(hash, node->version);
+  for (int i = 0; i < node->inputs; i++)
+    hash = mix(hash, (uint64_t)node->input[i].node << 1 | node->input[i].transposed);
+  hash = mix(mix(mix(hash, bits_of(a->a)), bits_of(a->b)), (uint64_t)a->map);
+  hash = mix(mix(hash, a->draw.seed), (uint64_t)a->draw.purpose << 32 | a->draw.matrix);
+  hash = mix(hash, (uint64_t)a->draw.sample << 32 | a->draw.step);
+  for (int i = 0; i < node->dimensions; i++) hash = mix(hash, (uint64_t)node->shape[i]);
+  return hash;
+}
+
+static bool same_draw(const spd_draw *a, const spd_draw *b) {
+  return a->seed == b->seed && a->purpose == b->purpose && a->matrix == b->matrix && a->sample == b->sample &&
+         a->step == b->step;
+}
+
+static bool same_node(const spd_node *a, const spd_node *b) {
+  if (a->operator != b->operator || a->tensor != b->tensor || a->version != b->version || a->inputs != b->inputs ||
+      a->dimensions != b->dimensions || a->attributes.map != b->attributes.map)
+    return false;
+  for (int i = 0; i < a->inputs; i++)
+    if (a->input[i].node != b->input[i].node || a->input[i].transposed != b->input[i].transposed) return false;
+  for (int i = 0; i < a->dimensions; i++)
+    if (a->shape[i] != b->shape[i]) return false;
+  return bits_of(a->attributes.a) == bits_of(b->attributes.a) && bits_of(a->attributes.b) == bits_of(b->attributes.b) &&
+         same_draw(&a->attributes.draw, &b->attributes.draw);
+}
+
+/* The slot of an equal node, or the free one where this node belongs. */
+static uint32_t find_slot(const spd_tape *tape, const spd_node *node) {
+  const uint32_t mask = 2 * tape->capacity - 1;
+  uint32_t slot = (uint32_t)hash_of(node) & mask;
+  while (tape->table[slot] != 0 && !same_node(&tape->nodes[tape->table[slot] - 1], node)) slot = (slot + 1) & mask;
+  return slot;
+}
+
+/* Room for one more node, with the table of value numbers made anew. */
+static bool grow_nodes(spd_tape *tape) {
+  if (tape->count < tape->capacity) return true;
+  const uint32_t larger = tape->capacity == 0 ? 64 : 2 * tape->capacity;
+  if (larger > UINT32_MAX / 4) return spd_fail(tape->context, "tape: too many values");
+  uint32_t *table = spd_allocate(tape->context, 2 * (size_t)larger * sizeof *table);
+  if (table == NULL) return false;
+  size_t capacity = tape->capacity;
+  if (!grow(tape->context, (void **)&tape->nodes, &capacity, tape->count, sizeof *tape->nodes)) {
+    spd_deallocate(tape->context, table, 2 * (size_t)larger * sizeof *table);
+    return false;
+  }
+  spd_deallocate(tape->context, tape->table, 2 * (size_t)tape->capacity * sizeof *table);
+  tape->table = table;
+  tape->capacity = (uint32_t)capacity;
+  for (uint32_t i = 0; i < tape->count; i++) table[find_slot(tape, &tape->nodes[i])] = i + 1;
+  return true;
+}
+
+/* The node equal to this one, appended if there is none yet; UINT32_MAX on error. */
+static uint32_t add_node(spd_tape *tape, const spd_node *node, bool *is_new) {
+  if (!grow_nodes(tape)) return UINT32_MAX;
+  const uint32_t slot = find_slot(tape, node);
+  *is_new = tape->table[slot] == 0;
+  if (*is_new) {
+    tape->nodes[tape->count] = *node;
+    tape->table[slot] = ++tape->count;
+  }
+  return tape->table[slot] - 1;
+}
+
+static spd_value handle(const spd_tape *tape, uint32_t index, bool transposed) {
+  return (spd_value){tape->generation, index << 1 | (transposed ? 1 : 0)};
+}
+
+bool spd_operand_of(spd_tape *tape, const char *operator, spd_value value, spd_operand *operand) {
+  if (value.generation == 0) return false; /* an earlier error; its message stands */
+  if (value.generation != tape->generation || value.node >> 1 >= tape->count) {
+    spd_fail(tape->context, "%s: a value from an earlier step of the tape", operator);
+    return false;
+  }
+  *operand = (spd_operand){value.node >> 1, value.node & 1};
+  return true;
+}
+
+void spd_seen_shape(spd_tape *tape, spd_operand operand, int *dimensions, int64_t *shape) {
+  const spd_node *node = &tape->nodes[operand.node];
+  *dimensions = node->dimensions;
+  memcpy(shape, node->shape, sizeof node->shape);
+  if (operand.transposed) {
+    shape[0] = node->shape[1];
+    shape[1] = node->shape[0];
+  }
+}
+
+bool spd_value_shape(spd_tape *tape, spd_value value, int *dimensions, int64_t *shape) {
+  spd_operand operand;
+  int64_t seen[SPD_MAX_DIMENSIONS];
+  if (!spd_operand_of(tape, "shape", value, &operand)) return false;
+  spd_seen_shape(tape, operand, dimensions, seen);
+  memcpy(shape, seen, (size_t)*dimensions * sizeof *shape);
+  return true;
+}
+
+/* ---- leaves -------------------------------------------------------------------------------- */
+
+static const spd_operator leaf_operator = {.name = "leaf"};
+static const spd_operator compact_leaf_operator = {.name = "leaf_compact"};
+
+static spd_node leaf_node(spd_tensor *tensor, const spd_operator *operator) {
+  spd_node node = {.operator= operator,
+                   .dtype = tensor->dtype,
+                   .dimensions = tensor->dimensions,
+                   .tensor = tensor,
+                   .version = tensor->version,
+                   .data = tensor->data,
+                   .needs_gradient = tensor->gradient != NULL};
+  memcpy(node.shape, tensor->shape, sizeof node.shape);
+  return node;
+}
+
+spd_value spd_leaf(spd_tape *tape, spd_tensor *tensor) {
+  bool is_new;
+  const spd_node node = leaf_node(tensor, &leaf_operator);
+  const uint32_t index = add_node(tape, &node, &is_new);
+  if (index == UINT32_MAX) return SPD_INVALID;
+  if (is_new) spd_tensor_retain(tensor);
+  return handle(tape, index, false);
+}
+
+/* Row descriptions are kept from step to step; those of the nodes of this step are in use. */
+static spd_rows *find_free_rows(spd_tape *tape, int64_t logical) {
+  for (size_t i = 0; i < tape->rows_count; i++) {
+    bool used = tape->rows[i]->logical != logical;
+    for (uint32_t n = 0; n < tape->count && !used; n++) used = tape->nodes[n].rows == tape->rows[i];
+    if (!used) return tape->rows[i];
+  }
+  spd_context *context = tape->context;
+  if (!grow(context, (void **)&tape->rows, &tape->rows_capacity, tape->rows_count, sizeof(*tape->rows))) return NULL;
+  spd_rows *rows = spd_allocate(context, sizeof *rows);
+  if (rows == NULL) return NULL;
+  rows->logical = logical;
+  rows->name = spd_allocate(context, (size_t)logical * sizeof *rows->name);
+  rows->weight = spd_allocate(context, (size_t)logical * sizeof *rows->weight);
+  rows->place = spd_allocate(context, (size_t)logical * sizeof *rows->place);
+  if (rows->name == NULL || rows->weight == NULL || rows->place == NULL) {
+    free_rows(context, rows);
+    return NULL;
+  }
+  tape->rows[tape->rows_count++] = rows;
+  return rows;
+}
+
+static bool is_zero_row(const spd_real *x, int64_t columns) {
+  for (int64_t i = 0; i < columns; i++)
+    if (x[i] != 0) return false;
+  return true;
+}
+
+/* Copy the rows of x that are not zero, then one zero row for all others. */
+static void compact(spd_rows *rows, spd_real *out, const spd_real *x, int64_t columns) {
+  int64_t kept = 0, zeros = 0, first_zero = 0;
+  for (int64_t row = 0; row < rows->logical; row++) {
+    if (is_zero_row(x + row * columns, columns)) {
+      if (zeros++ == 0) first_zero = row;
+      rows->place[row] = -1;
+      continue;
+    }
+    memcpy(out + kept * columns, x + row * columns, (size_t)columns * sizeof *x);
+    rows->name[kept] = (uint32_t)row;
+    rows->weight[kept] = 1;
+    rows->place[row] = (int32_t)kept++;
+  }
+  if (zeros > 0) {
+    memset(out + kept * columns, 0, (size_t)columns * sizeof *x);
+    rows->name[kept] = (uint32_t)first_zero;
+    rows->weight[kept] = (spd_real)zeros;
+    for (int64_t row = 0; row < rows->logical; row++)
+      if (rows->place[row] < 0) rows->place[row] = (int32_t)kept;
+    kept++;
+  }
+  rows->physical = kept;
+}
+
+/* Fill in the rows and the data of a new compact leaf. */
+static bool compact_leaf(spd_tape *tape, spd_node *node) {
+  spd_rows *rows = find_free_rows(tape, spd_rows_of_shape(node->dimensions, node->shape));
+  if (rows == NULL) return false;
+  node->data = spd_borrow(tape, node->tensor->bytes, &node->capacity);
+  if (node->data == NULL) return false;
+  compact(rows, node->data, node->tensor->data, spd_node_columns(node));
+  node->rows = rows;
+  return true;
+}
+
+spd_value spd_leaf_compact(spd_tape *tape, spd_tensor *tensor) {
+  const int64_t logical = spd_rows_of_shape(tensor->dimensions, tensor->shape);
+  if (tensor->dtype != SPD_REAL || tensor->gradient != NULL || logical == 0 || logical > INT32_MAX)
+    return spd_leaf(tape, tensor);
+  spd_node node = leaf_node(tensor, &compact_leaf_operator);
+  node.data = NULL;
+  node.zero_row = true;
+  if (!grow_nodes(tape)) return SPD_INVALID;
+  const uint32_t known = tape->table[find_slot(tape, &node)];
+  if (known != 0) return handle(tape, known - 1, false);
+  if (!compact_leaf(tape, &node)) return SPD_INVALID;
+  bool is_new;
+  spd_tensor_retain(tensor);
+  return handle(tape, add_node(tape, &node, &is_new), false);
+}
+
+/* ---- rows and transposition ---------------------------------------------------------------- */
+
+static bool expand_forward(spd_tape *tape, spd_node *node) {
+  const spd_node *x = spd_input(tape, node, 0);
+  const int64_t columns = spd_node_columns(node);
+  for (int64_t row = 0; row < x->rows->logical; row++)
+    memcpy((spd_real *)node->data + row * columns, spd_real_data(x) + x->rows->place[row] * columns,
+           (size_t)columns * sizeof(spd_real));
+  return true;
+}
+
+static bool expand_backward(spd_tape *tape, spd_node *node) {
+  bool add, failed;
+  spd_real *dx = spd_input_gradient(tape, node, 0, &add, &failed);
+  if (dx == NULL) return !failed;
+  const spd_node *x = spd_input(tape, node, 0);
+  const int64_t columns = spd_node_columns(node);
+  if (!add) memset(dx, 0, (size_t)spd_node_count(x) * sizeof *dx);
+  for (int64_t row = 0; row < x->rows->logical; row++)
+    for (int64_t c = 0; c < columns; c++) dx[x->rows->place[row] * columns + c] += node->gradient[row * columns + c];
+  return true;
+}
+
+static const spd_operator expand_operator = {.name = "expand_rows", .forward = expand_forward, .backward = expand_backward};
+
+static bool transpose_forward(spd_tape *tape, spd_node *node) {
+  const spd_real *x = spd_real_data(spd_input(tape, node, 0));
+  spd_real *y = node->data;
+  for (int64_t i = 0; i < node->shape[0]; i++)
+    for (int64_t j = 0; j < node->shape[1]; j++) y[i * node->shape[1] + j] = x[j * node->shape[0] + i];
+  return true;
+}
+
+static bool transpose_backward(spd_tape *tape, spd_node *node) {
+  bool add, failed;
+  spd_real *dx = spd_input_gradient(tape, node, 0, &add, &failed);
+  if (dx == NULL) return !failed;
+  for (int64_t i = 0; i < node->shape[0]; i++)
+    for (int64_t j = 0; j < node->shape[1]; j++) {
+      spd_real *to = &dx[j * node->shape[0] + i];
+      *to = (add ? *to : 0) + node->gradient[i * node->shape[1] + j];
+    }
+  return true;
+}
+
+static const spd_operator transpose_operator = {
+    .name = "transpose", .forward = transpose_forward, .backward = transpose_backward};
+
+/* Append a node of one input that keeps or swaps its shape. */
+static bool insert_before(spd_tape *tape, const spd_operator *operator, spd_operand *operand) {
+  const spd_node *x = &tape->nodes[operand->node];
+  spd_node node = {.operator= operator,
+                   .inputs = 1,
+                   .input = {{operand->node, false}},
+                   .dtype = x->dtype,
+                   .dimensions = x->dimensions,
+                   .needs_gradient = x->needs_gradient};
+  int dimensions;
+  spd_seen_shape(tape, *operand, &dimensions, node.shape);
+  bool is_new;
+  const uint32_t index = add_node(tape, &node, &is_new);
+  if (index == UINT32_MAX) return false;
+  *operand = (spd_operand){index, false};
+  return true;
+}
+
+static bool expand_rows(spd_tape *tape, spd_operand *operand) {
+  if (tape->nodes[operand->node].rows == NULL) return true;
+  const bool transposed = operand->transposed;
+  operand->transposed = false;
+  if (!insert_before(tape, &expand_operator, operand)) return false;
+  operand->transposed = transposed;
+  return true;
+}
+
+spd_value spd_transpose(spd_tape *tape, spd_value x) {
+  spd_operand operand;
+  if (!spd_operand_of(tape, "transpose", x, &operand) || !expand_rows(tape, &operand)) return SPD_INVALID;
+  const spd_node *node = &tape->nodes[operand.node];
+  if (node->dimensions != 2 || node->dtype != SPD_REAL) {
+    spd_fail(tape->context, "transpose: expected a real matrix, found %d dimensions", node->dimensions);
+    return SPD_INVALID;
+  }
+  return handle(tape, operand.node, !operand.transposed);
+}
+
+/* All row inputs get the same rows; what is not a row input gets full rows. */
+static bool align_rows(spd_tape *tape, const spd_recording *recording, spd_operand *input, const spd_rows **rows) {
+  bool expand = false, zero = true;
+  *rows = NULL;
+  for (int i = 0; i < recording->inputs; i++) {
+    const spd_node *x = &tape->nodes[input[i].node];
+    if (!(recording->operator->row_inputs & 1u << i)) continue;
+    if (i == 0) *rows = x->rows;
+    expand = expand || x->rows != *rows || input[i].transposed;
+    if (i == 0) zero = x->zero_row;
+  }
+  if (recording->draws_rows && !zero) expand = true;
+  for (int i = 0; i < recording->inputs; i++)
+    if ((expand || !(recording->operator->row_inputs & 1u << i)) && !expand_rows(tape, &input[i])) return false;
+  if (expand) *rows = NULL;
+  return true;
+}
+
+static bool keeps_zero_row(spd_tape *tape, const spd_node *node) {
+  if (node->rows == NULL) return false;
+  bool all = node->operator->keeps_zero_rows;
+  for (int i = 0; i < node->inputs; i++) {
+    const bool zero = spd_input(tape, node, i)->zero_row;
+    if (zero && node->operator->zero_inputs & 1u << i) return true;
+    if (node->operator->row_inputs & 1u << i) all = all && zero;
+  }
+  return all;
+}
+
+spd_value spd_record(spd_tape *tape, const spd_recording *recording) {
+  spd_node node = {.operator= recording->operator,
+                   .inputs = recording->inputs,
+                   .attributes = recording->attributes,
+                   .dtype = SPD_REAL,
+                   .dimensions = recording->dimensions};
+  memcpy(node.shape, recording->shape, (size_t)node.dimensions * sizeof *node.shape);
+  int64_t elements;
+  if (!spd_count_elements(tape->context, node.dimensions, node.shape, &elements)) return SPD_INVALID;
+  for (int i = 0; i < node.inputs; i++) {
+    if (!spd_operand_of(tape, node.operator->name, recording->input[i], &node.input[i])) return SPD_INVALID;
+    if (node.input[i].transposed && !(recording->transposable & 1u << i) &&
+        !insert_before(tape, &transpose_operator, &node.input[i]))
+      return SPD_INVALID;
+  }
+  const spd_rows *rows;
+  if (!align_rows(tape, recording, node.input, &rows)) return SPD_INVALID;
+  for (int i = 0; i < node.inputs; i++)
+    if (node.operator->backward != NULL && tape->nodes[node.input[i].node].needs_gradient) node.needs_gradient = true;
+  node.rows = node.operator->reduces_rows ? NULL : rows;
+  node.zero_row = keeps_zero_row(tape, &node);
+  bool is_new;
+  const uint32_t index = add_node(tape, &node, &is_new);
+  return index == UINT32_MAX ? SPD_INVALID : handle(tape, index, false);
+}
+
+/* ---- evaluation ---------------------------------------------------------------------------- */
+
+/* Mark a node and its ancestors; a leaf that was written since is an error. */
+static bool want_ancestors(spd_tape *tape, uint32_t index) {
+  tape->nodes[index].wanted = true;
+  for (uint32_t i = index + 1; i-- > 0;) {
+    spd_node *node = &tape->nodes[i];
+    if (!node->wanted) continue;
+    if (node->tensor != NULL && node->tensor->version != node->version)
+      return spd_fail(tape->context, "a value was recorded before a tensor that it depends on was written "
+                                     "(read it before the write, or record it again)");
+    for (int k = 0; k < node->inputs; k++) spd_input(tape, node, k)->wanted = true;
+  }
+  return true;
+}
+
+static void want_nothing(spd_tape *tape) {
+  for (uint32_t i = 0; i < tape->count; i++) tape->nodes[i].wanted = false;
+}
+
+static bool compute(spd_tape *tape, spd_node *node) {
+  const int64_t count = spd_rows_of_shape(node->dimensions, node->shape) * spd_node_columns(node);
+  node->data = spd_borrow(tape, (size_t)count * sizeof(spd_real), &node->capacity);
+  if (node->data == NULL) return false;
+  if (node->operator->forward(tape, node)) return true;
+  drop_data(tape, node);
+  return false;
+}
+
+/* Of the marked nodes, unmark those that only nodes with data need. */
+static void want_missing(spd_tape *tape, uint32_t index) {
+  want_nothing(tape);
+  tape->nodes[index].wanted = tape->nodes[index].data == NULL;
+  for (uint32_t i = index + 1; i-- > 0;) {
+    const spd_node *node = &tape->nodes[i];
+    if (!node->wanted) continue;
+    for (int k = 0; k < node->inputs; k++) {
+      spd_node *x = spd_input(tape, node, k);
+      x->wanted = x->data == NULL;
+    }
+  }
+}
+
+static bool evaluate(spd_tape *tape, uint32_t index) {
+  bool ok = want_ancestors(tape, index);
+  if (ok) want_missing(tape, index);
+  for (uint32_t i = 0; i <= index && ok; i++)
+    if (tape->nodes[i].wanted) ok = compute(tape, &tape->nodes[i]);
+  want_nothing(tape);
+  return ok;
+}
+
+static void copy_rows(const spd_node *node, spd_real *to) {
+  const int64_t columns = spd_node_columns(node);
+  const spd_real *from = node->data;
+  if (node->rows == NULL) {
+    memcpy(to, from, (size_t)spd_node_count(node) * sizeof *to);
+    return;
+  }
+  for (int64_t row = 0; row < node->rows->logical; row++)
+    memcpy(to + row * columns, from + node->rows->place[row] * columns, (size_t)columns * sizeof *to);
+}
+
+spd_tensor *spd_read(spd_tape *tape, spd_value value) {
+  spd_operand operand;
+  if (!spd_operand_of(tape, "read", value, &operand)) return NULL;
+  if (operand.transposed && !insert_before(tape, &transpose_operator, &operand)) return NULL;
+  if (!evaluate(tape, operand.node)) return NULL;
+  const spd_node *node = &tape->nodes[operand.node];
+  spd_tensor *tensor = spd_tensor_new(tape->context, node->dtype, node->dimensions, node->shape);
+  if (tensor == NULL) return NULL;
+  if (node->dtype == SPD_INT32)
+    memcpy(tensor->data, node->data, tensor->bytes);
+  else
+    copy_rows(node, tensor->data);
+  return tensor;
+}
+
+bool spd_read_scalar(spd_tape *tape, spd_value value, double *result) {
+  spd_operand operand;
+  if (!spd_operand_of(tape, "read", value, &operand)) return false;
+  const spd_node *node = &tape->nodes[operand.node];
+  if (node->dtype != SPD_REAL || node->rows != NULL || spd_node_count(node) != 1) {
+    char text[128];
+    return spd_fail(tape->context, "read: expected a scalar, found shape %s",
+                    spd_format_shape(text, sizeof text, node->dimensions, node->shape));
+  }
+  if (!evaluate(tape, operand.node)) return false;
+  *result = (double)spd_real_data(&tape->nodes[operand.node])[0];
+  return true;
+}
+
+/* ---- backward ------------------------------------------------------------------------------ */
+
+spd_real *spd_input_gradient(spd_tape *tape, spd_node *node, int i, bool *add, bool *failed) {
+  spd_node *x = spd_input(tape, node, i);
+  *failed = false;
+  if (!x->needs_gradient) return NULL;
+  *add = true;
+  if (x->tensor != NULL) return spd_tensor_write_real(x->tensor->gradient);
+  if (x->gradient == NULL) {
+    const int64_t count = spd_rows_of_shape(x->dimensions, x->shape) * spd_node_columns(x);
+    x->gradient = spd_borrow(tape, (size_t)count * sizeof(spd_real), &x->gradient_capacity);
+    if (x->gradient == NULL) *failed = true;
+  }
+  *add = x->has_gradient;
+  x->has_gradient = x->gradient != NULL;
+  return x->gradient;
+}
+
+static bool runs_backward(const spd_node *node) { return node->needs_gradient && node->tensor == NULL; }
+
+/* Count, for every wanted node, who will still read its data and write its gradient. */
+static void count_uses(spd_tape *tape, int count, const spd_operand *losses) {
+  for (uint32_t i = 0; i < tape->count; i++) {
+    spd_node *node = &tape->nodes[i];
+    node->forward_readers = node->backward_readers = node->gradient_writers = 0;
+  }
+  for (uint32_t i = 0; i < tape->count; i++) {
+    spd_node *node = &tape->nodes[i];
+    if (!node->wanted) continue;
+    const bool backward = runs_backward(node);
+    if (backward && node->operator->backward_output) node->backward_readers++;
+    for (int k = 0; k < node->inputs; k++) {
+      spd_node *x = spd_input(tape, node, k);
+      x->forward_readers += node->data == NULL;
+      x->backward_readers += backward && (node->operator->backward_inputs & 1u << k);
+      x->gradient_writers += backward;
+    }
+  }
+  for (int i = 0; i < count; i++) tape->nodes[losses[i].node].gradient_writers++;
+}
+
+/* Scalars stay, since losses are read afterwards. */
+static void drop_if_unread(spd_tape *tape, spd_node *node) {
+  if (node->forward_readers == 0 && node->backward_readers == 0 && node->tensor == NULL &&
+      (node->rows != NULL || spd_node_count(node) != 1))
+    drop_data(tape, node);
+}
+
+static bool compute_for_backward(spd_tape *tape, uint32_t index) {
+  /* forward_readers of a node count consumers of all losses; this loss computes its own */
+  bool *needed = NULL;
+  size_t capacity;
+  needed = spd_borrow(tape, index + 1, &capacity);
+  if (needed == NULL) return false;
+  memset(needed, 0, index + 1);
+  needed[index] = tape->nodes[index].data == NULL;
+  for (uint32_t i = index + 1; i-- > 0;)
+    for (int k = 0; needed[i] && k < tape->nodes[i].inputs; k++) {
+      const uint32_t x = tape->nodes[i].input[k].node;
+      needed[x] = tape->nodes[x].data == NULL;
+    }
+  bool ok = true;
+  for (uint32_t i = 0; i <= index && ok; i++) {
+    if (!needed[i]) continue;
+    spd_node *node = &tape->nodes[i];
+    ok = compute(tape, node);
+    for (int k = 0; k < node->inputs; k++) {
+      spd_node *x = spd_input(tape, node, k);
+      x->forward_readers--;
+      drop_if_unread(tape, x);
+    }
+  }
+  spd_give_back(tape, needed, capacity);
+  return ok;
+}
+
+static bool run_backward(spd_tape *tape, spd_node *node) {
+  if (!node->operator->backward(tape, node)) return false;
+  drop_gradient(tape, node);
+  if (node->operator->backward_output) node->backward_readers--;
+  for (int k = 0; k < node->inputs; k++) {
+    spd_node *x = spd_input(tape, node, k);
+    x->gradient_writers--;
+    if (node->operator->backward_inputs & 1u << k) x->backward_readers--;
+    drop_if_unread(tape, x);
+  }
+  drop_if_unread(tape, node);
+  return true;
+}
+
+static bool seed_gradient(spd_tape *tape, spd_node *loss, double coefficient) {
+  loss->gradient_writers--;
+  if (!loss->needs_gradient) return true;
+  if (loss->gradient == NULL) {
+    loss->gradient = spd_borrow(tape, sizeof(spd_real), &loss->gradient_capacity);
+    if (loss->gradient == NULL) return false;
+  }
+  loss->gradient[0] = (loss->has_gradient ? loss->gradient[0] : 0) + (spd_real)coefficient;
+  loss->has_gradient = true;
+  return true;
+}
+
+static bool backward_of_loss(spd_tape *tape, uint32_t index, double coefficient) {
+  if (!compute_for_backward(tape, index) || !seed_gradient(tape, &tape->nodes[index], coefficient)) return false;
+  for (uint32_t i = index + 1; i-- > 0;) {
+    spd_node *node = &tape->nodes[i];
+    if (node->wanted && runs_backward(node) && node->has_gradient && node->gradient_writers == 0 &&
+        !run_backward(tape, node))
+      return false;
+  }
+  return true;
+}
+
+bool spd_backward(spd_tape *tape, int count, const spd_value *losses, const double *coefficients) {
+  size_t capacity;
+  spd_operand *operands = spd_borrow(tape, (size_t)count * sizeof *operands, &capacity);
+  bool ok = operands != NULL;
+  for (int i = 0; i < count && ok; i++) {
+    ok = spd_operand_of(tape, "backward", losses[i], &operands[i]);
+    const spd_node *node = ok ? &tape->nodes[operands[i].node] : NULL;
+    if (ok && (node->rows != NULL || node->dtype != SPD_REAL || spd_node_count(node) != 1))
+      ok = spd_fail(tape->context, "backward: loss %d is not a scalar", i + 1);
+    if (ok && node->tensor != NULL) ok = spd_fail(tape->context, "backward: loss %d is not computed from anything", i + 1);
+    ok = ok && want_ancestors(tape, operands[i].node);
+  }
+  if (ok) count_uses(tape, count, operands);
+  for (int i = 0; i < count && ok; i++) ok = backward_of_loss(tape, operands[i].node, coefficients[i]);
+  for (uint32_t i = 0; i < tape->count; i++) drop_gradient(tape, &tape->nodes[i]);
+  want_nothing(tape);
+  spd_give_back(tape, operands, capacity);
+  return ok;
+}

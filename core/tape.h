@@ -1,0 +1,131 @@
+/*
+** Inside of a tape: nodes, and what an operator must provide. Private to core/.
+**
+** To add an operator: write its forward and backward in the file of its kind, describe it in an spd_operator, and
+** record it in a public function that checks shapes. A gradient check belongs in spec/core/.
+*/
+#ifndef SPD_TAPE_H
+#define SPD_TAPE_H
+
+#include "context.h"
+#include "kernels/kernels.h"
+#include "spd.h"
+#include "tensor.h"
+
+enum { SPD_MAX_INPUTS = 5, SPD_ROWS_PER_TASK = 128, SPD_NUMBERS_PER_TASK = 16384 };
+
+/*
+** Rows of which some are kept once. Physical row i stands for weight[i] logical rows and is named by the
+** first of them in random draws; logical row i is found at physical row place[i].
+*/
+typedef struct spd_rows {
+  int64_t logical, physical;
+  uint32_t *name;
+  spd_real *weight;
+  int32_t *place;
+} spd_rows;
+
+typedef struct spd_node spd_node;
+
+/* What distinguishes two nodes of the same operator on the same inputs; compared byte by byte. */
+typedef struct {
+  double a, b;
+  spd_draw draw;
+  spd_map map;
+} spd_attributes;
+
+typedef struct spd_operator {
+  const char *name;
+  /* Compute node->data (allocated, not cleared) from the inputs' data. */
+  bool (*forward)(spd_tape *tape, spd_node *node);
+  /* Add to the gradients of inputs that need one, from node->gradient. NULL: nothing passes. */
+  bool (*backward)(spd_tape *tape, spd_node *node);
+  unsigned row_inputs;      /* bit i: the rows of input i are the rows of the output (or are reduced over) */
+  unsigned backward_inputs; /* bit i: backward reads the data of input i */
+  bool backward_output;     /* backward reads node->data */
+  bool reduces_rows;        /* the output has no rows of its own */
+  bool keeps_zero_rows;     /* a row that is zero in all row inputs is zero in the output */
+  unsigned zero_inputs;     /* bit i: a row that is zero in input i is zero in the output */
+} spd_operator;
+
+typedef struct {
+  uint32_t node;
+  bool transposed;
+} spd_operand;
+
+struct spd_node {
+  const spd_operator *operator;
+  int inputs;
+  spd_operand input[SPD_MAX_INPUTS];
+  spd_attributes attributes;
+  spd_dtype dtype;
+  int dimensions;
+  int64_t shape[SPD_MAX_DIMENSIONS]; /* logical */
+  const spd_rows *rows;              /* NULL: each row is itself */
+  bool zero_row;                     /* the row kept once is known to be zero */
+  bool needs_gradient;
+  bool wanted;                       /* by the evaluation or backward pass under way */
+  bool has_gradient;                 /* gradient holds a first contribution */
+  int forward_readers, backward_readers, gradient_writers; /* still to come */
+  spd_tensor *tensor;                /* of a leaf */
+  uint64_t version;
+  void *data;
+  size_t capacity;                   /* bytes of data in the tape's pool; 0 for a leaf's own data */
+  spd_real *gradient;
+  size_t gradient_capacity;
+};
+
+/* Check a handle and make it an operand; false with a message naming the operator. */
+bool spd_operand_of(spd_tape *tape, const char *operator, spd_value value, spd_operand *operand);
+spd_node *spd_node_at(spd_tape *tape, uint32_t index);
+spd_context *spd_tape_context(spd_tape *tape);
+/* Logical size of dimension i of a value as it is seen, transposed or not. */
+void spd_seen_shape(spd_tape *tape, spd_operand operand, int *dimensions, int64_t *shape);
+
+/*
+** Record a node, or find the same one. Inputs are handles; shapes must have been checked. An input that is
+** seen transposed is first copied where the operator does not take it so (its transposable bit unset).
+** Compact and full rows are brought together here.
+*/
+typedef struct {
+  const spd_operator *operator;
+  int inputs;
+  spd_value input[SPD_MAX_INPUTS];
+  unsigned transposable;
+  spd_attributes attributes;
+  int dimensions;
+  int64_t shape[SPD_MAX_DIMENSIONS];
+  bool draws_rows; /* random numbers per row: compact rows must be zero in input 0, or are expanded */
+} spd_recording;
+spd_value spd_record(spd_tape *tape, const spd_recording *recording);
+/* The invalid value, after spd_fail. */
+#define SPD_INVALID ((spd_value){0, 0})
+
+/* For forward and backward functions. */
+spd_node *spd_input(spd_tape *tape, const spd_node *node, int i);
+static inline const spd_real *spd_real_data(const spd_node *node) { return node->data; }
+/* Physical rows, columns, and their product. */
+int64_t spd_node_rows(const spd_node *node);
+int64_t spd_node_columns(const spd_node *node);
+int64_t spd_node_count(const spd_node *node);
+/* The gradient to write to, or NULL if none is needed (*failed tells exhausted memory). *add is false for the first
+** contribution, which overwrites. */
+spd_real *spd_input_gradient(spd_tape *tape, spd_node *node, int i, bool *add, bool *failed);
+
+/*
+** out [m, n] (+)= op(a) op(b), where op(a) is [m, k]; lda, ldb are row strides as stored. Cut into tasks by shape
+** alone, so that the bits do not depend on the number of threads.
+*/
+typedef struct {
+  spd_real *out;
+  const spd_real *a, *b;
+  int64_t m, n, k, lda, ldb;
+  bool transpose_a, transpose_b, add;
+} spd_product;
+bool spd_multiply_matrices(spd_tape *tape, const spd_product *product);
+
+/* Temporary memory for one forward or backward function. */
+void *spd_borrow(spd_tape *tape, size_t bytes, size_t *capacity);
+void spd_give_back(spd_tape *tape, void *memory, size_t capacity);
+
+#endif

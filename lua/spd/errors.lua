@@ -1,0 +1,23 @@
+--- Errors that a user can cause: one line, and the exit status it stands for.
+local errors = {}
+
+local Error = {__name = "spd.error"}
+Error.__index = Error
+Error.__tostring = function(self) return self.message end
+
+--- errors.raise(status, where, what [, hint])
+-- Raise an error object whose text is "WHERE: WHAT (HINT)". status 2: bad usage, config or input file;
+-- 1: a failure while running. The host prints the text and exits with the status; in Lua,
+-- tostring(error) is the text.
+function errors.raise(status, where, what, hint)
+  local message = where .. ": " .. what
+  if hint then message = message .. " (" .. hint .. ")" end
+  error(setmetatable({status = status, message = message}, Error), 0)
+end
+
+--- errors.is(value) -> true if value is such an error object, raised from Lua or from C.
+function errors.is(value)
+  return type(value) == "table" and math.type(value.status) == "integer" and type(value.message) == "string"
+end
+
+return errors

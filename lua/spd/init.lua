@@ -1,0 +1,41 @@
+--- spd: Stochastic Parameter Decomposition in Lua.
+-- All functions of the C core (`spd.core`), and the modules of this package by name: spd.model, spd.losses,
+-- spd.optimize, ... are loaded when first used. In the REPL, help() lists what there is.
+local core = require "spd.core"
+
+local spd = {}
+for name, value in pairs(core) do spd[name] = value end
+spd.core = core
+
+--- spd.mse(prediction, target) -> scalar
+-- Mean squared error over all elements of two tensors or values of one shape.
+function spd.mse(prediction, target)
+  local count = 1
+  for _, size in ipairs(prediction.shape) do count = count * size end
+  return core.squared_error(prediction, target) / count
+end
+
+--- spd.rows(x) -> number of rows of x [..., n]: the product of its leading dimensions.
+function spd.rows(x)
+  local rows, shape = 1, x.shape
+  for i = 1, #shape - 1 do rows = rows * shape[i] end
+  return rows
+end
+
+--- The modules of the package, for help() and completion.
+spd.modules = {
+  "analysis", "assignment", "cli", "component_model", "config", "data", "errors", "figures", "losses", "memory",
+  "metrics", "model", "models", "optimize", "progress", "run", "schema", "target", "tensors",
+}
+
+local is_module = {}
+for _, name in ipairs(spd.modules) do is_module[name] = true end
+
+return setmetatable(spd, {
+  __index = function(self, name)
+    if not is_module[name] then return nil end
+    local module = require("spd." .. name)
+    rawset(self, name, module)
+    return module
+  end,
+})

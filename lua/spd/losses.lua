@@ -1,0 +1,160 @@
+--- The loss terms of SPD, by name. `losses.terms` computes those that a config asks for.
+--
+-- Each is a function of a step: {components =, config =, step =, x =, target =, inputs =, lower =, upper =,
+-- draw = (optional) function(matrix, purpose, sample) -> draw or tensor}. It returns a scalar.
+local core = require "spd.core"
+local errors = require "spd.errors"
+
+local losses = {}
+
+-- The distance D of an output to the target's.
+local function distance(step, output)
+  if step.config.output_loss_type == "kl" then return core.softmax_kl(step.target, output) end
+  local count = 1
+  for _, size in ipairs(output.shape) do count = count * size end
+  return core.squared_error(output, step.target) / count
+end
+
+local function rows(x)
+  local count = 1
+  for i = 1, #x.shape - 1 do count = count * x.shape[i] end
+  return count
+end
+
+-- The sum of a list of scalars.
+local function total(list)
+  local sum = list[1]
+  for i = 2, #list do sum = sum + list[i] end
+  return sum
+end
+
+-- Masks m = g + (1 - g) r, fresh for every purpose, sample and matrix.
+local function stochastic_mask(step, purpose, sample)
+  return function(matrix, h)
+    local draw
+    if step.draw then
+      draw = step.draw(matrix, purpose, sample)
+    else
+      draw = {seed = step.config.seed, purpose = purpose, matrix = matrix.index, sample = sample, step = step.step}
+    end
+    return core.stochastic_mask(h, step.lower[matrix.name], draw)
+  end
+end
+
+local function importance_mask(step)
+  return function(matrix, h) return h * step.lower[matrix.name] end
+end
+
+-- Average of f(sample) over the config's mask samples.
+local function over_samples(step, f)
+  local samples, list = step.config.n_mask_samples, {}
+  for sample = 0, samples - 1 do list[#list + 1] = f(sample) end
+  return total(list) / samples
+end
+
+-- Average over matrices of the distance with only that matrix replaced.
+local function layerwise(step, mask)
+  local list = {}
+  for _, matrix in ipairs(step.components.matrices) do
+    list[#list + 1] = distance(step, step.components:run(step.x, mask, {[matrix.name] = true}))
+  end
+  return total(list) / #list
+end
+
+--- losses.faithfulness(step): squared distance of all weights to the sums of their subcomponents, over their number.
+function losses.faithfulness(step)
+  local list, count = {}, 0
+  for _, matrix in ipairs(step.components.matrices) do
+    list[#list + 1] = core.squared_error(step.components:weight(matrix.name), matrix.weight)
+    count = count + matrix.weight:size(1) * matrix.weight:size(2)
+  end
+  return total(list) / count
+end
+
+--- losses.stochastic_recon(step): distance with all matrices replaced under stochastic masks.
+function losses.stochastic_recon(step)
+  return over_samples(step, function(sample)
+    return distance(step, step.components:run(step.x, stochastic_mask(step, "stochastic_recon", sample)))
+  end)
+end
+
+--- losses.stochastic_recon_layerwise(step): the same with one matrix replaced at a time, averaged.
+function losses.stochastic_recon_layerwise(step)
+  return over_samples(step, function(sample)
+    return layerwise(step, stochastic_mask(step, "stochastic_recon_layerwise", sample))
+  end)
+end
+
+--- losses.recon(step): distance with all matrices replaced and the causal importances as masks.
+function losses.recon(step)
+  return distance(step, step.components:run(step.x, importance_mask(step)))
+end
+
+--- losses.recon_layerwise(step): the same with one matrix replaced at a time, averaged.
+function losses.recon_layerwise(step) return layerwise(step, importance_mask(step)) end
+
+--- losses.out_recon(step): distance with all matrices replaced and no mask.
+function losses.out_recon(step) return distance(step, step.components:run(step.x)) end
+
+--- losses.importance_minimality(step): sum over matrices of the batch mean of sum_c upper_c^p.
+function losses.importance_minimality(step)
+  local list = {}
+  for _, matrix in ipairs(step.components.matrices) do
+    local upper = step.upper[matrix.name]
+    list[#list + 1] = core.sum(core.power(upper, step.config.pnorm)) / rows(upper)
+  end
+  return total(list)
+end
+
+--- losses.schatten(step): sum over matrices of the batch mean of sum_c upper_c^p (|V_c|^2 + |U_c|^2).
+function losses.schatten(step)
+  local list = {}
+  for _, matrix in ipairs(step.components.matrices) do
+    local V, U, upper = step.components:V(matrix.name), step.components:U(matrix.name), step.upper[matrix.name]
+    local norms = core.sum_rows(V * V) + core.sum_columns(U * U)
+    list[#list + 1] = core.sum(core.sum_rows(core.power(upper, step.config.pnorm)) * norms) / rows(upper)
+  end
+  return total(list)
+end
+
+--- losses.embedding_recon(step): batch mean of the squared distance between the masked and the target's embedding; with
+-- is_embed_unembed_recon, the KL divergence after the target's unembedding.
+function losses.embedding_recon(step)
+  local matrix = step.components.matrices[1]
+  if #step.components.matrices ~= 1 or matrix.kind ~= "embedding" then
+    errors.raise(2, "embedding_recon_coeff", "expected one decomposed matrix, an embedding")
+  end
+  local ids = step.inputs[matrix.name]
+  local wanted = core.embedding(ids, matrix.weight)
+  return over_samples(step, function(sample)
+    local h = step.components:inner_activations(matrix.name, ids)
+    local mask = stochastic_mask(step, "embedding_recon", sample)
+    local embedded = core.matmul(mask(matrix, h), step.components:U(matrix.name))
+    if step.config.is_embed_unembed_recon then
+      local target = step.components.target
+      return core.softmax_kl(target:unembed(wanted), target:unembed(embedded))
+    end
+    return core.squared_error(embedded, wanted) / rows(wanted)
+  end)
+end
+
+--- losses.order: names in the order in which they are computed; NAME_coeff is the config key of each.
+losses.order = {
+  "faithfulness", "recon", "stochastic_recon", "recon_layerwise", "stochastic_recon_layerwise",
+  "importance_minimality", "schatten", "out_recon", "embedding_recon",
+}
+
+--- losses.terms(step) -> list of {name =, coefficient =, value =}
+-- The terms whose coefficient is not null in the config.
+function losses.terms(step)
+  local terms = {}
+  for _, name in ipairs(losses.order) do
+    local coefficient = step.config[name .. "_coeff"]
+    if coefficient then
+      terms[#terms + 1] = {name = name, coefficient = coefficient, value = losses[name](step)}
+    end
+  end
+  return terms
+end
+
+return losses
