@@ -118,6 +118,7 @@ static int core_release_buffers(lua_State *L) {
   while (state->spares > 0) spd_tape_free(state->spare[--state->spares]);
   spd_tape_free(state->immediate);
   state->immediate = NULL;
+  spd_release_scratch(state->context);
   return 0;
 }
 
@@ -141,7 +142,7 @@ static const spdL_function functions[] = {
      "with a name, use that one. Results can differ in their last bits."},
     {"release_buffers", core_release_buffers,
      "release_buffers()\n"
-     "Free the buffers that closed tapes keep for the next one."},
+     "Free the buffers that closed tapes and threads keep for the next operator."},
     {NULL, NULL, NULL}};
 
 static void open_state(lua_State *L) {

@@ -106,13 +106,17 @@ bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *produc
   return true;
 }
 
-bool spd_reserve_scratch(spd_context *context, size_t bytes) {
-  if (bytes <= context->scratch_bytes) return true;
+void spd_release_scratch(spd_context *context) {
   for (int i = 0; i < context->threads; i++) {
     spd_deallocate(context, context->scratch[i], context->scratch_bytes);
     context->scratch[i] = NULL;
   }
   context->scratch_bytes = 0;
+}
+
+bool spd_reserve_scratch(spd_context *context, size_t bytes) {
+  if (bytes <= context->scratch_bytes) return true;
+  spd_release_scratch(context);
   for (int i = 0; i < context->threads; i++) {
     context->scratch[i] = spd_allocate_uninitialized(context, bytes);
     if (context->scratch[i] == NULL) {
@@ -253,7 +257,7 @@ static void stop_workers(spd_context *context) {
   pthread_mutex_unlock(&context->mutex);
   for (int i = 1; i < context->threads; i++) pthread_join(context->workers[i].thread, NULL);
   context->stop = false;
-  for (int i = 0; i < context->threads; i++) spd_deallocate(context, context->scratch[i], context->scratch_bytes);
+  spd_release_scratch(context);
   spd_deallocate(context, context->workers, (size_t)context->capacity * sizeof *context->workers);
   spd_deallocate(context, context->scratch, (size_t)context->capacity * sizeof *context->scratch);
   context->workers = NULL;

@@ -245,12 +245,12 @@ static bool read_header(spd_safetensors *file) {
 
 static bool map_file(spd_safetensors *file, int descriptor) {
   struct stat status;
-  if (fstat(descriptor, &status) != 0) return fail(file, "%s", strerror(errno));
+  if (fstat(descriptor, &status) != 0) return fail(file, "cannot read: %s", strerror(errno));
   if (!S_ISREG(status.st_mode)) return fail(file, "expected a safetensors file, found something that is not a file");
   if (status.st_size < LENGTH_BYTES)
     return fail(file, "expected a safetensors file, found only %lld bytes", (long long)status.st_size);
   void *map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  if (map == MAP_FAILED) return fail(file, "%s", strerror(errno));
+  if (map == MAP_FAILED) return fail(file, "cannot read: %s", strerror(errno));
   file->map = map;
   file->map_bytes = (size_t)status.st_size;
   return true;
@@ -258,7 +258,7 @@ static bool map_file(spd_safetensors *file, int descriptor) {
 
 static bool open_file(spd_safetensors *file) {
   const int descriptor = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return fail(file, "%s", strerror(errno));
+  if (descriptor < 0) return fail(file, "cannot open: %s", strerror(errno));
   const bool mapped = map_file(file, descriptor);
   close(descriptor);
   return mapped && read_header(file);

@@ -21,13 +21,21 @@ typedef struct {
 
 static int64_t padded(int64_t n) { return (n + 3) / 4 * 4; }
 
-/* Keep the k features with the smallest draws; ties go to the first. */
-static void keep_smallest(spd_real *x, const spd_real *draw, int64_t features, int k) {
-  for (int64_t i = 0; i < features; i++) {
-    int smaller = 0;
-    for (int64_t j = 0; j < features && smaller < k; j++) smaller += draw[j] < draw[i] || (draw[j] == draw[i] && j < i);
-    if (smaller >= k) x[i] = 0;
+/* Let the k features with the smallest draws, the first of equal ones, have a draw of -1. */
+static void mark_smallest(spd_real *draw, int64_t features, int k) {
+  for (int n = 0; n < k; n++) {
+    int64_t smallest = -1;
+    for (int64_t i = 0; i < features; i++)
+      if (draw[i] >= 0 && (smallest < 0 || draw[i] < draw[smallest])) smallest = i;
+    draw[smallest] = -1;
   }
+}
+
+/* Let all features of a group have its smallest draw: they are active when any one of them would be. */
+static void synchronize(spd_real *draw, const int32_t *group, int64_t features) {
+  for (int64_t i = 0; i < features; i++)
+    if (draw[i] < draw[group[i]]) draw[group[i]] = draw[i];
+  for (int64_t i = 0; i < features; i++) draw[i] = draw[group[i]];
 }
 
 static void fill_rows(void *argument, int64_t task, int worker) {
@@ -37,25 +45,42 @@ static void fill_rows(void *argument, int64_t task, int worker) {
   spd_real *value = spd_scratch(j->context, worker), *active = value + ROWS_PER_TASK * stride + SPD_DRAW_SLACK;
   j->kernels->uniform_rows(value, &j->values, NULL, (uint32_t)first, rows, j->features);
   j->kernels->uniform_rows(active, &j->activity, NULL, (uint32_t)first, rows, j->features);
-  const spd_real low = (spd_real)j->settings.low, range = (spd_real)(j->settings.high - j->settings.low);
-  const spd_real probability = (spd_real)j->settings.probability;
+  const spd_sparse_features *settings = &j->settings;
+  const spd_real low = (spd_real)settings->low, range = (spd_real)(settings->high - settings->low);
+  /* a feature is active when its draw is below this */
+  const spd_real limit = settings->exactly_active > 0 ? 0 : (spd_real)settings->probability;
   for (int64_t row = 0; row < rows; row++) {
-    spd_real *x = j->x + (first + row) * j->features;
-    const spd_real *v = value + row * stride, *a = active + row * stride;
-    for (int64_t i = 0; i < j->features; i++) x[i] = low + range * v[i];
-    if (j->settings.exactly_active > 0)
-      keep_smallest(x, a, j->features, j->settings.exactly_active);
-    else
-      for (int64_t i = 0; i < j->features; i++) x[i] = a[i] < probability ? x[i] : 0;
+    spd_real *restrict x = j->x + (first + row) * j->features, *restrict a = active + row * stride;
+    const spd_real *restrict v = value + row * stride;
+    if (settings->group != NULL) synchronize(a, settings->group, j->features);
+    if (settings->exactly_active > 0) mark_smallest(a, j->features, settings->exactly_active);
+    for (int64_t i = 0; i < j->features; i++) {
+      const spd_real y = low + range * v[i];
+      x[i] = a[i] < limit ? y : 0;
+    }
   }
+}
+
+static bool check(spd_context *context, int64_t features, spd_sparse_features settings) {
+  if (settings.exactly_active < 0 || settings.exactly_active > features)
+    return spd_fail(context, "sparse features: %d active of %lld", settings.exactly_active, (long long)features);
+  if (settings.group == NULL) return true;
+  if (settings.exactly_active > 0) return spd_fail(context, "sparse features: groups need a probability");
+  for (int64_t i = 0; i < features; i++) {
+    const int32_t group = settings.group[i];
+    if (group < 0 || group > i || settings.group[group] != group)
+      return spd_fail(context, "sparse features: feature %lld is not in a group by its smallest number", (long long)i);
+  }
+  return true;
 }
 
 bool spd_fill_sparse_features(spd_tensor *x, spd_sparse_features settings, spd_draw draw) {
   spd_context *context = x->context;
   const int64_t features = spd_columns_of_shape(x->dimensions, x->shape);
   if (x->dtype != SPD_REAL) return spd_fail(context, "sparse features need a tensor of reals");
-  if (settings.exactly_active < 0 || settings.exactly_active > features)
-    return spd_fail(context, "sparse features: %d active of %lld", settings.exactly_active, (long long)features);
+  if (spd_rows_of_shape(x->dimensions, x->shape) > UINT32_MAX)
+    return spd_fail(context, "sparse features: more than 2^32 rows");
+  if (!check(context, features, settings)) return false;
   if (draw.sample > 0x7fff) return spd_fail(context, "sparse features: sample must be below 32768");
   const size_t numbers = 2 * ((size_t)(ROWS_PER_TASK * padded(features)) + SPD_DRAW_SLACK);
   if (!spd_reserve_scratch(context, numbers * sizeof(spd_real))) return false;

@@ -49,6 +49,8 @@ size_t spd_live_bytes(const spd_context *context);
 uint64_t spd_allocation_count(const spd_context *context);
 /* For tests: the n-th allocation from now fails (1 is the next one); 0 switches this off. */
 void spd_fail_allocation(spd_context *context, uint64_t n);
+/* Free the scratch memory of the threads; it comes back with the next operator that needs some. */
+void spd_release_scratch(spd_context *context);
 /* The instruction set in use ("avx512", "avx2", "baseline"), chosen when the context was made. */
 const char *spd_instruction_set(const spd_context *context);
 /* Use another one; false if this processor lacks it. For tests and measurements. */
@@ -206,11 +208,14 @@ void spd_adamw_set_steps(spd_adamw *optimizer, uint64_t steps);
 /* ---- data ---------------------------------------------------------------------------------- */
 
 /* Sparse features: each active with the probability, or exactly that many active in a row; the value
-** of an active one uniform in [low, high). */
+** of an active one uniform in [low, high). Synchronized features are active together, when any one of
+** them would be: group[i] is the smallest number of a feature in the group of feature i, counted from 0,
+** i itself for a feature on its own. */
 typedef struct {
   double probability;
   int exactly_active; /* 0: by probability */
   double low, high;
+  const int32_t *group; /* [features], borrowed for the call; NULL: no groups. By probability only */
 } spd_sparse_features;
 /* Overwrite x [rows, features]. */
 bool spd_fill_sparse_features(spd_tensor *x, spd_sparse_features settings, spd_draw draw);

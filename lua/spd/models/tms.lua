@@ -1,6 +1,8 @@
 --- The toy model of superposition: ReLU(linear2(hidden ... (linear1 x)) + b), linear2 the transpose of linear1.
 local core = require "spd.core"
+local data = require "spd.data"
 local model = require "spd.model"
+local optimize = require "spd.optimize"
 
 local tms = {}
 
@@ -48,6 +50,76 @@ function tms.new(settings, seed)
       return core.relu(layer("linear2", h))
     end,
   }
+end
+
+--- tms.from_config(config) -> model
+-- The untrained model that a target-training config describes.
+function tms.from_config(config)
+  local settings = {
+    fixed_identity_hidden_layers = config.fixed_identity_hidden_layers,
+    fixed_random_hidden_layers = config.fixed_random_hidden_layers,
+  }
+  for key, value in pairs(config.tms_model_config) do settings[key] = value end
+  return tms.new(settings, config.seed)
+end
+
+--- tms.dataset(task, n_features, batch_size, seed, purpose) -> dataset
+-- Batches of sparse features in [0, 1), from the keys that target-training configs and task_config share.
+function tms.dataset(task, n_features, batch_size, seed, purpose)
+  return data.sparse_features{
+    n_features = n_features, batch_size = batch_size, seed = seed, purpose = purpose,
+    feature_probability = task.feature_probability, data_generation_type = task.data_generation_type,
+    synced_inputs = task.synced_inputs, value_range = {0, 1},
+  }
+end
+
+-- As in PyTorch with tied storage: each tied weight has a gradient and an Adam state of its own, and both updates apply.
+local function add_parameters(optimizer, target)
+  local partner = {}
+  for _, pair in ipairs(target.tied) do partner[pair[2]] = target.by_name[pair[1]].weight end
+  for _, layer in ipairs(target.layers) do
+    if not layer.fixed then optimizer:add(layer.weight:parameter(), partner[layer.name]) end
+    if layer.bias then optimizer:add(layer.bias:parameter()) end
+  end
+end
+
+--- tms.train(config, progress) -> model, loss
+-- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does.
+function tms.train(config, progress)
+  local target = tms.from_config(config)
+  local batches = tms.dataset(config, config.tms_model_config.n_features, config.batch_size, config.seed, "target data")
+  local optimizer = core.adamw{weight_decay = 0.01}
+  add_parameters(optimizer, target)
+  local x, loss
+  for step = 0, config.steps - 1 do
+    do
+      local tape <close> = core.tape()
+      x = batches:batch(step, x)
+      local rows = core.compact(x)
+      local value = core.squared_error(target:run(rows), core.absolute(rows)) / (x:size(1) * x:size(2))
+      tape:backward{value}
+      loss = value:item()
+    end
+    optimizer:step(optimize.learning_rate(config, step))
+    optimizer:zero_gradients()
+    progress:update(step, {["loss"] = loss}, (step + 1) % 1000 == 0)
+  end
+  progress:finish()
+  return target, loss
+end
+
+--- tms.solution(settings) -> name -> {kind =, n = or k =}
+-- What a decomposition should find: one subcomponent per feature in linear1 and linear2, as many as hidden dimensions in
+-- each hidden layer.
+function tms.solution(settings)
+  local solution = {
+    linear1 = {kind = "identity", n = settings.n_features},
+    linear2 = {kind = "identity", n = settings.n_features},
+  }
+  for i = 0, (settings.n_hidden_layers or 0) - 1 do
+    solution["hidden_layers." .. i] = {kind = "dense", k = settings.n_hidden}
+  end
+  return solution
 end
 
 return tms

@@ -1,0 +1,229 @@
+--- Configs: read from YAML or from Lua tables, checked against spd.schema, changed by overrides, written.
+local core = require "spd.core"
+local errors = require "spd.errors"
+local fields = require "spd.fields"
+local schema = require "spd.schema"
+local yaml = require "spd.yaml"
+
+local config = {}
+
+-- ---- what single keys cannot tell -----------------------------------------------------------
+
+-- A checker is called with a config and with fail(key, message [, hint]) and warn(key, message).
+local check = {}
+
+local function check_losses(c, fail, warn)
+  local count = 0
+  for _, key in ipairs(schema.losses) do
+    if c[key] then count = count + 1 end
+    if c[key] == 0 then warn(key, "is 0: the loss is computed without effect (null switches it off)") end
+  end
+  if count == 0 then fail(nil, "expected at least one loss with a coefficient", table.concat(schema.losses, ", ")) end
+end
+
+local function check_schedule(c, fail, warn)
+  if c.lr_schedule == "exponential" and not c.lr_exponential_halflife then
+    fail("lr_schedule", "expected lr_exponential_halflife beside an exponential schedule, found none")
+  elseif c.lr_schedule ~= "exponential" and c.lr_exponential_halflife then
+    warn("lr_exponential_halflife", ("has no effect on a %s schedule"):format(c.lr_schedule))
+  end
+end
+
+function check.own_model(c, fail, warn)
+  check_losses(c, fail, warn)
+  check_schedule(c, fail, warn)
+  if c.wandb_project then
+    warn("wandb_project", "nothing is sent to Weights & Biases; metrics.jsonl in the run's folder has all numbers")
+  end
+end
+
+local function check_model_class(c, fail)
+  local class = schema.model_classes[c.pretrained_model_class]
+  if not class then
+    local names = {}
+    for name in pairs(schema.model_classes) do names[#names + 1] = name end
+    table.sort(names)
+    fail("pretrained_model_class", ("no model of class '%s'"):format((c.pretrained_model_class:gsub("%c", "?"))),
+      ("the nearest one is '%s'"):format(fields.nearest(c.pretrained_model_class, names)))
+  end
+  if class.task ~= c.task_config.task_name then
+    fail("task_config.task_name", ("expected %s for the model class %s, found %s"):format(class.task,
+      c.pretrained_model_class, c.task_config.task_name))
+  end
+end
+
+local function check_model_path(c, fail)
+  local path = c.pretrained_model_path
+  if path and path:find("^wandb:") then
+    fail("pretrained_model_path", "models cannot be fetched from Weights & Biases",
+      "name a local .safetensors file; with target_config beside it, it is trained if it does not exist")
+  elseif not path and c.target_config then
+    fail("target_config", "expected pretrained_model_path beside it, for the trained target to be kept")
+  elseif not path and c.task_config.task_name ~= "lm" then
+    fail(nil, "missing key: pretrained_model_path")
+  elseif not path and not c.pretrained_model_name_hf then
+    fail(nil, "missing key: pretrained_model_path or pretrained_model_name_hf")
+  end
+end
+
+function check.decomposition(c, fail, warn)
+  check.own_model(c, fail, warn)
+  check_model_class(c, fail)
+  check_model_path(c, fail)
+end
+
+local EXACTLY = {exactly_one_active = 1, exactly_two_active = 2, exactly_three_active = 3, exactly_four_active = 4,
+                 exactly_five_active = 5}
+
+local function check_synced_inputs(c, fail)
+  local seen = {}
+  for _, group in ipairs(c.synced_inputs or {}) do
+    for _, feature in ipairs(group) do
+      if feature >= c.tms_model_config.n_features then
+        fail("synced_inputs", ("expected features from 0 to %d, found %d"):format(
+          c.tms_model_config.n_features - 1, feature))
+      elseif seen[feature] then
+        fail("synced_inputs", ("expected each feature at most once, found %d again"):format(feature))
+      end
+      seen[feature] = true
+    end
+  end
+end
+
+function check.tms_target(c, fail, warn)
+  if c.fixed_identity_hidden_layers and c.fixed_random_hidden_layers then
+    fail("fixed_random_hidden_layers", "expected at most one of it and fixed_identity_hidden_layers to be true")
+  end
+  local active, n_features = EXACTLY[c.data_generation_type], c.tms_model_config.n_features
+  if active and active > n_features then
+    fail("data_generation_type", ("expected at most %d active features, as the model has, found %d"):format(
+      n_features, active))
+  end
+  check_synced_inputs(c, fail)
+  if c.wandb_project then warn("wandb_project", "nothing is sent to Weights & Biases") end
+end
+
+-- ---- reading --------------------------------------------------------------------------------
+
+local function resolve_tree(tree, source, kind)
+  local resolved, places = fields.read(tree, schema[kind], source)
+  local warnings = {}
+  local function place(key) return key and places[key] or source end
+  local function subject(key, message) return key and key .. ": " .. message or message end
+  local function fail(key, message, hint) errors.raise(2, place(key), subject(key, message), hint) end
+  local function warn(key, message) table.insert(warnings, place(key) .. ": " .. subject(key, message)) end
+  check[kind](resolved, fail, warn)
+  return resolved, warnings
+end
+
+-- The entry of a mapping for a key, made if there is none.
+local function entry_for(node, key, where)
+  for _, entry in ipairs(node) do
+    if entry.key == key then return entry end
+  end
+  local entry = {key = key, where = where, value = {kind = "mapping", where = where}}
+  node[#node + 1] = entry
+  return entry
+end
+
+-- Let errors name the override instead of a line of its text.
+local function mark(node, where)
+  node.where = where
+  for _, child in ipairs(node) do
+    child.where = where
+    mark(child.value and type(child.value) == "table" and child.value or child, where)
+  end
+end
+
+-- Put the value of one "a.b=value" into the tree.
+local function override(tree, text)
+  local path, value = text:match("^%-?%-?([^=]-)%s*=(.*)$")
+  local where = ("override '%s'"):format((text:gsub("%c", "?")))
+  if not path or path == "" or path:find("^%.") or path:find("%.$") or path:find("%.%.") then
+    errors.raise(2, where, "expected key=value")
+  end
+  local new = core.yaml_parse(value, where) or {kind = "scalar", value = "", plain = true}
+  local node, entry = tree, nil
+  for key in path:gmatch("[^.]+") do
+    if node.kind ~= "mapping" then
+      if node.kind == "sequence" or yaml.scalar(node) ~= nil then
+        errors.raise(2, where, ("%s is not a group of keys"):format(entry.key))
+      end
+      node = {kind = "mapping", where = where} -- null becomes a group
+      entry.value = node
+    end
+    entry = entry_for(node, key, where)
+    node = entry.value
+  end
+  mark(new, where)
+  entry.value, entry.where = new, where
+end
+
+local function apply_overrides(tree, source, overrides)
+  if not overrides or #overrides == 0 then return end
+  if tree.kind ~= "mapping" then fields.read(tree, {}, source) end
+  for _, text in ipairs(overrides) do override(tree, text) end
+end
+
+local function load(path, kind, overrides)
+  local tree = yaml.read(path)
+  if tree == nil then fields.read(nil, {}, path) end
+  apply_overrides(tree, path, overrides)
+  return resolve_tree(tree, path, kind)
+end
+
+--- config.load(path [, overrides]) -> config, warnings
+-- Read the config of a decomposition: a plain nested table with all defaults filled in (null is nil), and a list of
+-- warnings, a line each. overrides: a list of "key=value" or "group.key=value"; values are YAML. What is wrong is
+-- an error with file and line, or with the override.
+function config.load(path, overrides) return load(path, "decomposition", overrides) end
+
+--- config.load_target(path, kind [, overrides]) -> config, warnings
+-- Read the config of a target's training. kind: "tms".
+function config.load_target(path, kind, overrides)
+  assert(schema[kind .. "_target"], "config.load_target: unknown kind")
+  return load(path, kind .. "_target", overrides)
+end
+
+--- config.resolve(values [, source [, kind]]) -> config, warnings
+-- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind: "decomposition"
+-- (default); "own_model": without the keys about target and task; "tms_target".
+function config.resolve(values, source, kind)
+  source, kind = source or "config", kind or "decomposition"
+  if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end
+  return resolve_tree(yaml.tree(values, source), source, kind)
+end
+
+--- config.model(resolved) -> "tms", "residual_mlp", "llama", "gpt2", "gpt_neo" or "auto"
+-- The model that pretrained_model_class names.
+function config.model(resolved) return schema.model_classes[resolved.pretrained_model_class].model end
+
+-- ---- writing --------------------------------------------------------------------------------
+
+local function format_fields(lines, values, list, indent)
+  for _, field in ipairs(list) do
+    local value = values[field.key]
+    if field.type == "group" then
+      lines[#lines + 1] = indent .. field.key .. ":"
+      format_fields(lines, value, field.fields or field.variants[value[field.tag]], indent .. "  ")
+    else
+      lines[#lines + 1] = indent .. field.key .. ": " .. yaml.format(value)
+    end
+  end
+end
+
+--- config.format(resolved [, kind]) -> text
+-- The config as YAML, all keys in the order of the schema; loading it gives an equal config.
+function config.format(resolved, kind)
+  local lines = {}
+  format_fields(lines, resolved, schema[kind or "decomposition"], "")
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- config.write(path, resolved [, kind])
+-- Write config.format(resolved) to a file, atomically.
+function config.write(path, resolved, kind)
+  core.posix.write_file(path, config.format(resolved, kind))
+end
+
+return config

@@ -1,0 +1,102 @@
+--- Numbers and matrices that describe a component model: on one batch, on fresh batches, on one-hot inputs.
+local core = require "spd.core"
+
+local evaluate = {}
+
+--- Importance above which a subcomponent counts as active in `ci_l0`, and as alive in `n_alive`.
+evaluate.active_threshold, evaluate.alive_threshold = 0.01, 0.1
+
+local function rows(x)
+  local count = 1
+  for i = 1, #x.shape - 1 do count = count * x.shape[i] end
+  return count
+end
+
+local function sum_of(list)
+  local sum = 0
+  for _, value in ipairs(list) do sum = sum + value end
+  return sum
+end
+
+--- evaluate.batch(components, config, x) -> numbers
+-- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean squared error of the
+-- model's output without masks, and masked by the causal importances, against the target's.
+function evaluate.batch(components, _, x)
+  local tape <close> = core.tape()
+  local numbers = {}
+  x = core.compact(x)
+  local target, inputs = components:run_target(x)
+  local lower = components:importances(inputs)
+  for name, g in pairs(lower) do
+    numbers[name .. "/ci_l0"] = core.sum(core.greater(g, evaluate.active_threshold)):item() / rows(g)
+  end
+  local outputs = {
+    unmasked = components:run(x),
+    masked = components:run(x, function(matrix, h) return h * lower[matrix.name] end),
+  }
+  for kind, output in pairs(outputs) do
+    local count = rows(output) * output:size(#output.shape)
+    numbers["misc/" .. kind .. "_kl_loss_vs_target"] = core.softmax_kl(target, output):item()
+    numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / count
+  end
+  return numbers
+end
+
+-- Add up, over n_eval_steps fresh batches, a list per matrix made by f(g) from its importances [..., C].
+local function over_batches(components, data, config, f)
+  local sums, count, x = {}, 0, nil
+  for step = 0, config.n_eval_steps - 1 do
+    local tape <close> = core.tape()
+    x = data:batch(step, x)
+    count = count + rows(x)
+    local _, inputs = components:run_target(core.compact(x))
+    for name, g in pairs((components:importances(inputs))) do
+      local list = f(g):tensor():totable()
+      local sum = sums[name] or {}
+      for c, value in ipairs(list) do sum[c] = (sum[c] or 0) + value end
+      sums[name] = sum
+    end
+  end
+  return sums, count
+end
+
+--- evaluate.activation_counts(components, data, config) -> name -> list, examples
+-- For every subcomponent the number of examples, of n_eval_steps fresh batches, with importance > 0.1.
+function evaluate.activation_counts(components, data, config)
+  return over_batches(components, data, config, function(g) return core.sum_rows(core.greater(g, evaluate.alive_threshold)) end)
+end
+
+--- evaluate.mean_importances(components, data, config) -> name -> list
+-- The mean causal importance of every subcomponent over n_eval_steps fresh batches.
+function evaluate.mean_importances(components, data, config)
+  local sums, count = over_batches(components, data, config, core.sum_rows)
+  for _, list in pairs(sums) do
+    for c, value in ipairs(list) do list[c] = value / count end
+  end
+  return sums
+end
+
+--- evaluate.alive(components, data, config) -> name -> number
+-- Subcomponents with importance > 0.1 on more than one in a thousand examples.
+function evaluate.alive(components, data, config)
+  local counts, examples = evaluate.activation_counts(components, data, config)
+  local alive = {}
+  for name, list in pairs(counts) do
+    local active = {}
+    for c, count in ipairs(list) do active[c] = count * 1000 > examples and 1 or 0 end
+    alive[name] = math.tointeger(sum_of(active))
+  end
+  return alive
+end
+
+--- evaluate.one_hot_importances(components, n_features [, magnitude]) -> lower, upper
+-- Causal importances for one-hot inputs, by matrix name as rows [n_features][C]. magnitude defaults to 0.75.
+function evaluate.one_hot_importances(components, n_features, magnitude)
+  local x = core.eye(n_features) * (magnitude or 0.75)
+  local _, inputs = components:run_target(x)
+  local lower, upper = components:importances(inputs)
+  for name in pairs(lower) do lower[name], upper[name] = lower[name]:totable(), upper[name]:totable() end
+  return lower, upper
+end
+
+return evaluate

@@ -1,0 +1,78 @@
+--- Trained targets on disk: found, or trained once and kept.
+--
+-- A target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it was trained
+-- with, which says what model the weights belong to).
+local core = require "spd.core"
+local config_module = require "spd.config"
+local errors = require "spd.errors"
+local posix = core.posix
+
+local target = {}
+
+local kinds = {tms = "spd.models.tms"}
+
+--- target.kind(name) -> the module of a kind of target ("tms"): from_config, train, solution, dataset.
+function target.kind(name)
+  if not kinds[name] then errors.raise(2, "task_config.task_name", "no target model for '" .. tostring(name) .. "'") end
+  return require(kinds[name])
+end
+
+--- target.config_path(weights_path) -> the path of the config beside a weights file.
+function target.config_path(weights_path)
+  return (weights_path:match("^(.*/)") or "") .. "target_config.yaml"
+end
+
+--- target.load(kind, weights_path) -> model, target config
+-- The model of a weights file and of the target_config.yaml beside it.
+function target.load(kind, weights_path)
+  local path = target.config_path(weights_path)
+  if not posix.is_file(path) then
+    errors.raise(2, weights_path, "no " .. path .. " beside it, which says what model it is")
+  end
+  local settings = config_module.load_target(path, kind)
+  local model = target.kind(kind).from_config(settings)
+  model:load(weights_path)
+  return model, settings
+end
+
+--- target.save(model, settings, folder)
+-- Write target_config.yaml, then target.safetensors: a weights file is never without its config.
+function target.save(model, settings, folder)
+  local ok, message = posix.make_directory(folder, true)
+  if not ok then errors.raise(2, folder, message) end
+  config_module.write(folder .. "/target_config.yaml", settings)
+  model:save(folder .. "/target.safetensors")
+end
+
+-- Train under a lock, unless another process has done so by the time we hold it.
+local function train_once(kind, weights_path, settings, progress)
+  local folder = weights_path:match("^(.*)/") or "."
+  if not weights_path:match("target%.safetensors$") then
+    errors.raise(2, "pretrained_model_path", ("%s does not exist"):format(weights_path),
+      "a target that is trained on demand must be named target.safetensors")
+  end
+  local ok, message = posix.make_directory(folder, true)
+  if not ok then errors.raise(2, folder, message) end
+  local lock <close> = assert(posix.lock(folder .. "/training.lock"))
+  if not posix.is_file(weights_path) then
+    local model = target.kind(kind).train(settings, progress())
+    target.save(model, settings, folder)
+  end
+end
+
+--- target.get(config, progress) -> model, target config
+-- The target of a decomposition config: loaded from pretrained_model_path, or, where that file does not exist, trained first
+-- with the config that target_config names. Two processes that need it at the same time: one trains, the other waits.
+-- progress() makes the display of a training.
+function target.get(config, progress)
+  local kind, path = config.task_config.task_name, config.pretrained_model_path
+  if not posix.is_file(path) then
+    if not config.target_config then
+      errors.raise(2, "pretrained_model_path", path .. " does not exist", "name a target_config to train it")
+    end
+    train_once(kind, path, config_module.load_target(config.target_config, kind), progress)
+  end
+  return target.load(kind, path)
+end
+
+return target
