@@ -136,7 +136,8 @@ bench: all ## milliseconds per step and peak memory of the paper's toy cases
 	@./spdlua experiments/benchmark.lua
 
 bench-peer: all ## the same beside PyTorch, which is installed under build/peer (a large download)
-	@test -x $(PEER_PYTHON) || { python3 -m venv build/peer && build/peer/bin/pip install --quiet torch numpy; }
+	@test -x $(PEER_PYTHON) || { sh spec/support/setup.sh python3 python3-venv && python3 -m venv build/peer && \
+	  build/peer/bin/pip install --quiet torch numpy; }
 	@$(PEER_PYTHON) spec/peer/compare.py
 
 install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)

@@ -172,13 +172,25 @@ static double number_field(lua_State *L, int argument, const char *name, double 
   return value;
 }
 
+static int64_t last_size(const spd_tensor *tensor) {
+  const int dimensions = spd_tensor_dimensions(tensor);
+  return dimensions == 0 ? 1 : spd_tensor_shape(tensor)[dimensions - 1];
+}
+
 static int core_fill_sparse_features(lua_State *L) {
   spd_tensor *tensor = spdL_check_tensor(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  const spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
+  spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
                                         .exactly_active = (int)number_field(L, 2, "exactly_active", 0),
                                         .low = number_field(L, 2, "low", 0),
                                         .high = number_field(L, 2, "high", 1)};
+  lua_getfield(L, 2, "group");
+  if (!lua_isnil(L, -1)) {
+    const spd_tensor *group = spdL_check_tensor(L, -1);
+    settings.group = spd_tensor_int32(group);
+    luaL_argcheck(L, settings.group != NULL && spd_tensor_count(group) == last_size(tensor), 2,
+                  "group: expected int32 [features]");
+  }
   if (!spd_fill_sparse_features(tensor, settings, spdL_check_draw(L, 3))) return spdL_call_error(L);
   lua_settop(L, 1);
   return 1;
@@ -237,7 +249,9 @@ static const spdL_function functions[] = {
     {"fill_sparse_features", core_fill_sparse_features,
      "fill_sparse_features(x, settings, draw) -> x\n"
      "Overwrite x [rows, features] with sparse data: each feature active with settings.probability, or exactly\n"
-     "settings.exactly_active of them in a row; active ones uniform in [settings.low, settings.high)."},
+     "settings.exactly_active of them in a row; active ones uniform in [settings.low, settings.high).\n"
+     "settings.group, an int32 tensor [features]: the smallest number, from 0, of each feature's group; the features of a\n"
+     "group are active together."},
     {NULL, NULL, NULL}};
 
 static const luaL_Reg arithmetic[] = {{"__add", core_add},    {"__sub", core_subtract}, {"__mul", core_multiply},

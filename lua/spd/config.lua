@@ -18,7 +18,9 @@ local function check_losses(c, fail, warn)
     if c[key] then count = count + 1 end
     if c[key] == 0 then warn(key, "is 0: the loss is computed without effect (null switches it off)") end
   end
-  if count == 0 then fail(nil, "expected at least one loss with a coefficient", table.concat(schema.losses, ", ")) end
+  if count == 0 then
+    fail(nil, "expected at least one loss with a coefficient", table.concat(schema.losses, ", "))
+  end
 end
 
 local function check_schedule(c, fail, warn)
@@ -33,7 +35,7 @@ function check.own_model(c, fail, warn)
   check_losses(c, fail, warn)
   check_schedule(c, fail, warn)
   if c.wandb_project then
-    warn("wandb_project", "nothing is sent to Weights & Biases; metrics.jsonl in the run's folder has all numbers")
+    warn("wandb_project", "nothing is sent to Weights & Biases (the numbers are in the run's metrics.jsonl)")
   end
 end
 
@@ -43,7 +45,8 @@ local function check_model_class(c, fail)
     local names = {}
     for name in pairs(schema.model_classes) do names[#names + 1] = name end
     table.sort(names)
-    fail("pretrained_model_class", ("no model of class '%s'"):format((c.pretrained_model_class:gsub("%c", "?"))),
+    local found = c.pretrained_model_class:gsub("%c", "?")
+    fail("pretrained_model_class", ("no model of class '%s'"):format(found),
       ("the nearest one is '%s'"):format(fields.nearest(c.pretrained_model_class, names)))
   end
   if class.task ~= c.task_config.task_name then
@@ -72,8 +75,8 @@ function check.decomposition(c, fail, warn)
   check_model_path(c, fail)
 end
 
-local EXACTLY = {exactly_one_active = 1, exactly_two_active = 2, exactly_three_active = 3, exactly_four_active = 4,
-                 exactly_five_active = 5}
+local EXACTLY = {exactly_one_active = 1, exactly_two_active = 2, exactly_three_active = 3,
+                 exactly_four_active = 4, exactly_five_active = 5}
 
 local function check_synced_inputs(c, fail)
   local seen = {}
@@ -92,7 +95,7 @@ end
 
 function check.tms_target(c, fail, warn)
   if c.fixed_identity_hidden_layers and c.fixed_random_hidden_layers then
-    fail("fixed_random_hidden_layers", "expected at most one of it and fixed_identity_hidden_layers to be true")
+    fail("fixed_random_hidden_layers", "expected false beside fixed_identity_hidden_layers, found true")
   end
   local active, n_features = EXACTLY[c.data_generation_type], c.tms_model_config.n_features
   if active and active > n_features then
@@ -173,9 +176,9 @@ local function load(path, kind, overrides)
 end
 
 --- config.load(path [, overrides]) -> config, warnings
--- Read the config of a decomposition: a plain nested table with all defaults filled in (null is nil), and a list of
--- warnings, a line each. overrides: a list of "key=value" or "group.key=value"; values are YAML. What is wrong is
--- an error with file and line, or with the override.
+-- Read the config of a decomposition: a plain nested table with all defaults filled in (null is nil), and
+-- a list of warnings, a line each. overrides: a list of "key=value" or "group.key=value"; values are
+-- YAML. What is wrong is an error with file and line, or with the override.
 function config.load(path, overrides) return load(path, "decomposition", overrides) end
 
 --- config.load_target(path, kind [, overrides]) -> config, warnings
@@ -186,8 +189,8 @@ function config.load_target(path, kind, overrides)
 end
 
 --- config.resolve(values [, source [, kind]]) -> config, warnings
--- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind: "decomposition"
--- (default); "own_model": without the keys about target and task; "tms_target".
+-- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
+-- "decomposition" (default); "own_model": without the keys about target and task; "tms_target".
 function config.resolve(values, source, kind)
   source, kind = source or "config", kind or "decomposition"
   if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end
@@ -212,18 +215,24 @@ local function format_fields(lines, values, list, indent)
   end
 end
 
---- config.format(resolved [, kind]) -> text
--- The config as YAML, all keys in the order of the schema; loading it gives an equal config.
-function config.format(resolved, kind)
+local function kind_of(resolved)
+  if resolved.tms_model_config then return "tms_target" end
+  return resolved.task_config and "decomposition" or "own_model"
+end
+
+--- config.format(resolved) -> text
+-- A config of any kind as YAML, all keys in the order of the schema; loading it gives an equal config.
+function config.format(resolved)
   local lines = {}
-  format_fields(lines, resolved, schema[kind or "decomposition"], "")
+  format_fields(lines, resolved, schema[kind_of(resolved)], "")
   return table.concat(lines, "\n") .. "\n"
 end
 
---- config.write(path, resolved [, kind])
+--- config.write(path, resolved)
 -- Write config.format(resolved) to a file, atomically.
-function config.write(path, resolved, kind)
-  core.posix.write_file(path, config.format(resolved, kind))
+function config.write(path, resolved)
+  local written, reason = core.posix.write_file(path, config.format(resolved))
+  if not written then errors.raise(1, path, "cannot write: " .. reason) end
 end
 
 return config

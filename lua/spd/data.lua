@@ -104,7 +104,8 @@ end
 -- returned, and its rows are then the batch's, however many they are.
 function SparseFeatures:batch(step, tensor)
   tensor = tensor or core.zeros(self.batch_size, self.n_features)
-  return core.fill_sparse_features(tensor, self.features, {seed = self.seed, purpose = self.purpose, step = step})
+  local draw = {seed = self.seed, purpose = self.purpose, step = step}
+  return core.fill_sparse_features(tensor, self.features, draw)
 end
 
 return data

@@ -1,4 +1,5 @@
---- Reading a tree of YAML nodes by a table of fields (see spd.schema): what a config error says is decided here.
+--- Reading a tree of YAML nodes by a table of fields (see spd.schema): what a config error says is decided
+-- here.
 local errors = require "spd.errors"
 local yaml = require "spd.yaml"
 
@@ -66,7 +67,9 @@ local function all_fields(field)
   local all, names = {}, {}
   for name in pairs(field.variants) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do table.move(field.variants[name], 1, #field.variants[name], #all + 1, all) end
+  for _, name in ipairs(names) do
+    table.move(field.variants[name], 1, #field.variants[name], #all + 1, all)
+  end
   return all
 end
 
@@ -114,8 +117,8 @@ local function number_of(node)
   return value
 end
 
--- For each type: describe(field, value) says what is expected; read(field, node) gives the value, or nil if the node
--- does not have one.
+-- For each type: describe(field, value) says what is expected; read(field, node) gives the value, or nil
+-- if the node does not have one.
 local types = {}
 
 types.number = {
@@ -154,7 +157,9 @@ types.string = {
 }
 
 types.choice = {
-  describe = function(field) return (#field.choices > 1 and "one of " or "") .. table.concat(field.choices, ", ") end,
+  describe = function(field)
+    return (#field.choices > 1 and "one of " or "") .. table.concat(field.choices, ", ")
+  end,
   read = function(field, node)
     local value = yaml.scalar(node)
     for _, choice in ipairs(field.choices) do
@@ -177,7 +182,9 @@ end
 types.strings = {
   describe = function() return "a list of words" end,
   read = function(field, node)
-    local list = read_list(node, function(item) return item.kind == "scalar" and types.string.read(field, item) end)
+    local list = read_list(node, function(item)
+      return item.kind == "scalar" and types.string.read(field, item)
+    end)
     return list and #list > 0 and list or nil
   end,
 }
@@ -186,7 +193,9 @@ types.integer_lists = {
   describe = function() return "a list of lists of integers of 0 or more" end,
   read = function(field, node)
     return read_list(node, function(inner)
-      return read_list(inner, function(item) return item.kind == "scalar" and types.integer.read(field, item) end)
+      return read_list(inner, function(item)
+        return item.kind == "scalar" and types.integer.read(field, item)
+      end)
     end)
   end,
 }
@@ -241,10 +250,7 @@ local function read_fields(node, list, context, path)
     result[entry.key] = read_value(by_key[entry.key], entry, context, join_path(path, entry.key))
   end
   for _, field in ipairs(list) do
-    if not entry_of(node, field.key) then
-      if field.required then table.insert(context.missing, join_path(path, field.key)) end
-      result[field.key] = field.default
-    end
+    if not entry_of(node, field.key) then result[field.key] = field.default end
   end
   return result
 end
@@ -262,21 +268,35 @@ function read_group(field, node, context, path)
     table.concat(names, ", "), found))
 end
 
+-- Paths of the keys that must be given but are not, in the order of the fields.
+local function missing_keys(node, list, path, missing)
+  for _, field in ipairs(list) do
+    local entry = entry_of(node, field.key)
+    if entry and field.type == "group" then
+      missing_keys(entry.value, group_fields(field, entry.value), join_path(path, field.key), missing)
+    elseif not entry and field.required then
+      missing[#missing + 1] = join_path(path, field.key)
+    end
+  end
+  return missing
+end
+
 --- fields.read(node, list, source) -> table, places
--- Read the mapping node by the list of fields: a plain table with all defaults filled in, and where each key was
--- given (key path -> "file:line"). Errors, the first of: a key that is unknown, a value that is wrong, keys that are
--- missing.
+-- Read the mapping node by the list of fields: a plain table with all defaults filled in, and where each
+-- key was given (key path -> "file:line"). Errors, the first of: a key that is unknown, a value that is
+-- wrong, keys that are missing.
 function fields.read(node, list, source)
   if node == nil then errors.raise(2, source, "expected keys and values, found an empty file") end
   if node.kind ~= "mapping" then
     errors.raise(2, place(node, source), "expected keys and values, found " .. describe_found(node))
   end
   check_keys(node, list, source, "")
-  local context = {source = source, places = {}, missing = {}}
+  local context = {source = source, places = {}}
   local result = read_fields(node, list, context, "")
-  if #context.missing > 0 then
-    errors.raise(2, source, ("missing %s: %s"):format(#context.missing > 1 and "keys" or "key",
-      table.concat(context.missing, ", ")))
+  local missing = missing_keys(node, list, "", {})
+  if #missing > 0 then
+    errors.raise(2, source, (#missing > 1 and "missing keys: " or "missing key: ") .. table.concat(missing,
+      ", "))
   end
   return result, context.places
 end

@@ -225,8 +225,10 @@ function metrics.mmcs_ml2r(W, V, U, threshold)
   local scores = {n_components = #large}
   for suffix, chosen in pairs{[""] = large, ["_all"] = all} do
     local cosines, ratios = best_matches(targets, V, U, U_norms, chosen)
-    scores["mmcs" .. suffix], scores["mmcs" .. suffix .. "_std"] = metrics.mean(cosines), metrics.deviation(cosines)
-    scores["ml2r" .. suffix], scores["ml2r" .. suffix .. "_std"] = metrics.mean(ratios), metrics.deviation(ratios)
+    scores["mmcs" .. suffix] = metrics.mean(cosines)
+    scores["mmcs" .. suffix .. "_std"] = metrics.deviation(cosines)
+    scores["ml2r" .. suffix] = metrics.mean(ratios)
+    scores["ml2r" .. suffix .. "_std"] = metrics.deviation(ratios)
   end
   return scores
 end

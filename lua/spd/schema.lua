@@ -34,11 +34,11 @@ local function text(key, options, description)
   return field
 end
 
-local DATA_TYPES = {"at_least_zero_active", "exactly_one_active", "exactly_two_active", "exactly_three_active",
-                    "exactly_four_active", "exactly_five_active"}
+local DATA_TYPES = {"at_least_zero_active", "exactly_one_active", "exactly_two_active",
+                    "exactly_three_active", "exactly_four_active", "exactly_five_active"}
 
-local feature_probability = {key = "feature_probability", type = "number", above = 0, max = 1, required = true,
-  description = "Probability that a feature is active in a sample."}
+local feature_probability = {key = "feature_probability", type = "number", above = 0, max = 1,
+  required = true, description = "Probability that a feature is active in a sample."}
 local data_generation_type = {key = "data_generation_type", type = "choice", choices = DATA_TYPES,
   default = "at_least_zero_active",
   description = "Features are active independently, or exactly so many of them in every sample."}
@@ -60,16 +60,17 @@ local components = {
   {key = "target_module_patterns", type = "strings", required = true,
     description = "Names of the matrices to decompose; * stands for any text, dots included."},
   {key = "tied_update", type = "choice", choices = {"summed", "separate"}, default = "summed",
-    description = "Step of tied components: one with the summed gradient, or each matrix's own, one after the other."},
+    description = "Step of tied components: one with the summed gradient, or one for each matrix."},
 }
 
 local losses = {
   coefficient("faithfulness_coeff", "Weight of: the components sum to the target matrix.", {default = 1.0}),
   coefficient("recon_coeff", "Weight of: outputs with all matrices masked by their causal importances."),
-  coefficient("stochastic_recon_coeff", "Weight of: the same with random masks above the causal importances."),
+  coefficient("stochastic_recon_coeff", "Weight of: the same with random masks above these importances."),
   coefficient("recon_layerwise_coeff", "Weight of: outputs with one matrix masked at a time."),
   coefficient("stochastic_recon_layerwise_coeff", "Weight of: the same with random masks."),
-  coefficient("importance_minimality_coeff", "Weight of: few causal importances are large.", {required = true}),
+  coefficient("importance_minimality_coeff", "Weight of: few causal importances are large.",
+    {required = true}),
   coefficient("schatten_coeff", "Weight of: causal importances times squared norms of the subcomponents."),
   coefficient("out_recon_coeff", "Weight of: outputs with all subcomponents unmasked."),
   coefficient("embedding_recon_coeff", "Weight of: the masked embedding (for one decomposed embedding)."),
@@ -97,23 +98,24 @@ local logging = {
   size("image_freq", "Steps between figures; null: only at the end.", {optional = true}),
   flag("image_on_first_step", true, "Draw figures at step 0 too."),
   size("print_freq", "Steps between logged numbers."),
-  size("save_freq", "Steps between checkpoints, beside those by time; null: by time only.", {optional = true}),
+  size("save_freq", "Steps between checkpoints; null: by time only.", {optional = true}),
   {key = "checkpoint_seconds", type = "number", above = 0, default = 60.0,
     description = "Longest time between two checkpoints."},
   flag("log_ce_losses", false, "Log cross-entropies of a language model too."),
 }
 
 local pretrained_model = {
-  text("pretrained_model_class", {required = true}, "Class of the target model, by its name in the public code."),
+  text("pretrained_model_class", {required = true}, "Class of the target model in the public code."),
   text("pretrained_model_path", {optional = true}, "File or folder of the target's weights."),
-  text("target_config", {optional = true}, "Config that trains the target if pretrained_model_path does not exist."),
+  text("target_config", {optional = true}, "Config that trains the target if there is no such file."),
   text("pretrained_model_name_hf", {optional = true}, "Name of a Hugging Face model."),
   text("pretrained_model_output_attr", {optional = true}, "Which of the model's outputs is compared."),
   text("tokenizer_name", {optional = true}, "Name of the tokenizer of a language model."),
 }
 
 local function task_name(name)
-  return {key = "task_name", type = "choice", choices = {name}, required = true, description = "Kind of experiment."}
+  return {key = "task_name", type = "choice", choices = {name}, required = true,
+    description = "Kind of experiment."}
 end
 
 local tasks = {
@@ -175,7 +177,8 @@ schema.tms_target = {
     description = "Groups of features, counted from 0, that are active together."},
 }
 
---- schema.model_classes: pretrained_model_class -> {model = our name, task = its task_name}. Names of the public code,
+--- schema.model_classes: pretrained_model_class -> {model = our name, task = its task_name}. Names of the
+-- public code,
 -- and our own.
 schema.model_classes = {
   ["spd.experiments.tms.models.TMSModel"] = {model = "tms", task = "tms"},

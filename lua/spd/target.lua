@@ -40,7 +40,7 @@ end
 function target.save(model, settings, folder)
   local ok, message = posix.make_directory(folder, true)
   if not ok then errors.raise(2, folder, message) end
-  config_module.write(folder .. "/target_config.yaml", settings)
+  config_module.write(folder .. "/target_config.yaml", settings, model.kind .. "_target")
   model:save(folder .. "/target.safetensors")
 end
 

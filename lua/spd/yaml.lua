@@ -8,8 +8,8 @@ local LARGEST_FILE = 1 << 20
 
 -- The words of YAML 1.1, as PyYAML resolves them: each also with a capital first letter, or all in capitals.
 local WORDS = {["~"] = {}, [""] = {}}
-for word, value in pairs {null = "null", ["true"] = true, yes = true, on = true, ["false"] = false, no = false,
-                          off = false} do
+for word, value in pairs {null = "null", ["true"] = true, yes = true, on = true,
+                          ["false"] = false, no = false, off = false} do
   local meaning = value == "null" and {} or {value = value}
   WORDS[word], WORDS[word:upper()] = meaning, meaning
   WORDS[word:sub(1, 1):upper() .. word:sub(2)] = meaning
@@ -18,8 +18,8 @@ end
 local SPECIAL = {inf = math.huge, infinity = math.huge, nan = 0 / 0}
 
 --- yaml.number(text) -> number, or nil if it is none
--- A number as Python's int() and float() accept it: "40_000", "3e-3", " +1.5 ", "inf", "nan". Text without point
--- and exponent gives an integer (a float if it does not fit).
+-- A number as Python's int() and float() accept it: "40_000", "3e-3", " +1.5 ", "inf", "nan". Text
+-- without point and exponent gives an integer (a float if it does not fit).
 function yaml.number(text)
   local sign, digits = text:match("^%s*([+-]?)(.-)%s*$")
   local special = SPECIAL[digits:lower()]
@@ -54,8 +54,8 @@ local function plain_number(text)
 end
 
 --- yaml.scalar(node) -> nil, boolean, number or string
--- The meaning of a scalar node: quoted text is a string; plain text may be null, a boolean, or a number as in YAML 1.1
--- (as PyYAML reads it) or as Python's int() and float() accept it.
+-- The meaning of a scalar node: quoted text is a string; plain text may be null, a boolean, or a number
+-- as in YAML 1.1 (as PyYAML reads it) or as Python's int() and float() accept it.
 function yaml.scalar(node)
   if node.native ~= nil then return node.native end
   if not node.plain then return node.value end
@@ -85,7 +85,9 @@ end
 local function sorted_keys(t, where)
   local keys = {}
   for key in pairs(t) do
-    if type(key) ~= "string" then errors.raise(2, where, "expected words as keys, found " .. tostring(key)) end
+    if type(key) ~= "string" then
+      errors.raise(2, where, "expected words as keys, found " .. tostring(key))
+    end
     keys[#keys + 1] = key
   end
   table.sort(keys)
@@ -93,7 +95,8 @@ local function sorted_keys(t, where)
 end
 
 --- yaml.tree(value, where) -> node
--- The tree for a Lua value, as if it came from a file. Tables that are empty or have entries at 1, 2, ... are lists.
+-- The tree for a Lua value, as if it came from a file. Tables that are empty or have entries at 1, 2, ...
+-- are lists.
 function yaml.tree(value, where, depth)
   depth = depth or 1
   if depth > 32 then errors.raise(2, where, "tables are nested more than 32 levels deep") end
@@ -133,7 +136,8 @@ local function format_number(value)
 end
 
 --- yaml.format(value) -> text
--- One value (nil, boolean, number, string, or a list of such) as YAML on one line, read back to the same value.
+-- One value (nil, boolean, number, string, or a list of such) as YAML on one line, read back to the same
+-- value.
 function yaml.format(value)
   if value == nil then return "null" end
   if type(value) == "string" then return format_string(value) end

@@ -1,11 +1,14 @@
 local core = require "spd.core"
 local lfs = require "lfs"
 
-local function bytes(hex) return (hex:gsub("%s", ""):gsub("..", function(h) return string.char(tonumber(h, 16)) end)) end
+local function bytes(hex)
+  return (hex:gsub("%s", ""):gsub("..", function(pair) return string.char(tonumber(pair, 16)) end))
+end
 
 local EMPTY = bytes "08 00 00 00 00 00 00 00 7b 7d 20 20 20 20 20 20"
 local ONE_TENSOR = bytes [[3800000000000000
-  7b2261223a7b226474797065223a22463332222c227368617065223a5b325d2c22646174615f6f666673657473223a5b302c385d7d7d2020
+  7b2261223a7b226474797065223a22463332222c227368617065223a5b325d
+  2c22646174615f6f666673657473223a5b302c385d7d7d2020
   0000803f 00000040]]
 
 local folder, path
@@ -150,24 +153,32 @@ describe("core.safetensors", function()
     local zeros = ("\0"):rep(8)
     for title, case in pairs {
       ["no bytes"] = {"", "expected a safetensors file, found only 0 bytes"},
-      ["a header past the end"] = {string.pack("<I8", 9) .. "{}", "its header should have 9 bytes, but only 2 follow"},
-      ["a header length of 2^64 - 1"] = {("\255"):rep(8) .. "{}", "its header should have 18446744073709551615 bytes"},
+      ["a header past the end"] = {string.pack("<I8", 9) .. "{}",
+        "its header should have 9 bytes, but only 2 follow"},
+      ["a header length of 2^64 - 1"] = {("\255"):rep(8) .. "{}",
+        "its header should have 18446744073709551615 bytes"},
       ["a header of no bytes"] = {zeros .. "{}", "expected a header of 1 to 100000000 bytes, found 0"},
       ["a header without brace"] = {file_of(" {}"), "expected a header that starts with '{'"},
       ["no JSON"] = {file_of("{]"), "its header is not valid"},
       ["bytes after the JSON"] = {file_of("{}x"), "its header is not valid"},
-      ["a name given twice"] = {file_of('{"a":' .. entry("F32", "", 0, 4) .. ',"a":' .. entry("F32", "", 4, 8) .. "}",
+      ["a name given twice"] = {file_of('{"a":' .. entry("F32", "", 0, 4) .. ',"a":' .. entry("F32", "", 4,
+        8) .. "}",
         zeros), "duplicate object key"},
       ["text that is not UTF-8"] = {file_of('{"\255":1}'), "its header is not valid"},
-      ["metadata that is a list"] = {file_of('{"__metadata__":[]}'), "expected an object as \"__metadata__\""},
+      ["metadata that is a list"] = {file_of('{"__metadata__":[]}'),
+        "expected an object as \"__metadata__\""},
       ["metadata with a number"] = {file_of('{"__metadata__":{"n":1}}'), "metadata 'n': expected a string"},
-      ["a tensor that is a number"] = {file_of('{"a":1}'), "tensor 'a': expected an object in the header, found an int"},
+      ["a tensor that is a number"] = {file_of('{"a":1}'),
+        "tensor 'a': expected an object in the header, found an int"},
       ["a name with line breaks"] = {file_of('{"a\\nb":1}'), "tensor 'a?b': "},
       ["no dtype"] = {file_of('{"a":{}}'), "tensor 'a': expected a string as \"dtype\""},
       ["an unknown dtype"] = {file_of('{"a":' .. entry("F4", "1", 0, 4) .. "}", "xxxx"), "found 'F4'"},
-      ["a dtype that is not read"] = {file_of('{"a":' .. entry("F8_E5M2", "1", 0, 1) .. "}", "x"), "dtype F8_E5M2"},
-      ["a negative size"] = {file_of('{"a":' .. entry("F32", "-1", 0, 4) .. "}", "xxxx"), "expected sizes of 0 or more"},
-      ["a broken size"] = {file_of('{"a":' .. entry("F32", "1.0", 0, 4) .. "}", "xxxx"), "expected sizes of 0 or more"},
+      ["a dtype that is not read"] = {file_of('{"a":' .. entry("F8_E5M2", "1", 0, 1) .. "}", "x"),
+        "dtype F8_E5M2"},
+      ["a negative size"] = {file_of('{"a":' .. entry("F32", "-1", 0, 4) .. "}", "xxxx"),
+        "expected sizes of 0 or more"},
+      ["a broken size"] = {file_of('{"a":' .. entry("F32", "1.0", 0, 4) .. "}", "xxxx"),
+        "expected sizes of 0 or more"},
       ["five dimensions"] = {file_of('{"a":' .. entry("F32", "1,1,1,1,1", 0, 4) .. "}", "xxxx"),
         "tensor 'a': expected at most 4 dimensions, found 5"},
       ["a shape that overflows"] = {file_of('{"a":' .. entry("F32", "4294967296,4294967296", 0, 0) .. "}"),
@@ -178,14 +189,18 @@ describe("core.safetensors", function()
         "expected 8 bytes of data from its shape and dtype, found 4"},
       ["data past the end"] = {file_of('{"a":' .. entry("F32", "2", 0, 8) .. "}", "xxxx"),
         "tensor 'a': its data ends at byte 8, but the file holds 4 bytes"},
-      ["reversed offsets"] = {file_of('{"a":' .. entry("F32", "1", 8, 4) .. "}", zeros), "expected [begin, end]"},
-      ["negative offsets"] = {file_of('{"a":' .. entry("F32", "1", -4, 0) .. "}", zeros), "expected [begin, end]"},
+      ["reversed offsets"] = {file_of('{"a":' .. entry("F32", "1", 8, 4) .. "}", zeros),
+        "expected [begin, end]"},
+      ["negative offsets"] = {file_of('{"a":' .. entry("F32", "1", -4, 0) .. "}", zeros),
+        "expected [begin, end]"},
       ["a hole"] = {file_of('{"a":' .. entry("F32", "1", 4, 8) .. "}", zeros), "there is a hole before it"},
-      ["an overlap"] = {file_of('{"a":' .. entry("F32", "1", 0, 4) .. ',"b":' .. entry("F32", "1", 0, 4) .. "}", "xxxx"),
+      ["an overlap"] = {file_of('{"a":' .. entry("F32", "1", 0, 4) .. ',"b":' .. entry("F32", "1", 0, 4)
+        .. "}", "xxxx"),
         "it overlaps another tensor"},
       ["data after the last tensor"] = {file_of('{"a":' .. entry("F32", "1", 0, 4) .. "}", zeros),
         "expected 4 bytes of data for its tensors, found 8"},
-      ["an integer beyond 32 bits"] = {file_of('{"a":' .. entry("I64", "1", 0, 8) .. "}", string.pack("<i8", 1 << 31)),
+      ["an integer beyond 32 bits"] = {file_of('{"a":' .. entry("I64", "1", 0, 8) .. "}", string.pack("<i8",
+        1 << 31)),
         "tensor 'a': expected integers of 32 bits, found 2147483648"},
     } do
       it(title, function()
@@ -246,7 +261,8 @@ describe("core.safetensors", function()
     end)
 
     it("reads back the same, also shapes without dimensions or elements", function()
-      local tensors = {m = core.tensor {{1, -2.5}, {1e-30, 3}}, scalar = core.zeros(), empty = core.zeros(2, 0),
+      local tensors = {m = core.tensor {{1, -2.5}, {1e-30, 3}}, scalar = core.zeros(), empty = core.zeros(2,
+        0),
         ids = core.tensor({-1, 7}, "int32")}
       core.safetensors_save(path, tensors, {a = "x\n", b = ""})
       local found, metadata = core.safetensors_load(path)
@@ -296,7 +312,8 @@ describe("core.safetensors", function()
     end)
 
     it("refuses what is not a table of tensors by name", function()
-      for _, arguments in ipairs {{path, {core.zeros(1)}}, {path, {a = 1}}, {path, {}, {a = 1}}, {path, {}, {"x"}},
+      for _, arguments in ipairs {{path, {core.zeros(1)}}, {path, {a = 1}}, {path, {}, {a = 1}}, {path, {},
+        {"x"}},
                                   {path, {["a\0b"] = core.zeros(1)}}, {path, 3}} do
         assert.is_false((pcall(core.safetensors_save, table.unpack(arguments))))
       end

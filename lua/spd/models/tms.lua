@@ -63,13 +63,16 @@ function tms.from_config(config)
   return tms.new(settings, config.seed)
 end
 
---- tms.dataset(task, n_features, batch_size, seed, purpose) -> dataset
--- Batches of sparse features in [0, 1), from the keys that target-training configs and task_config share.
-function tms.dataset(task, n_features, batch_size, seed, purpose)
+--- tms.dataset{target_config =, task =, batch_size =, seed =, purpose =} -> dataset
+-- Batches of sparse features in [0, 1). task has feature_probability and data_generation_type: a task_config, or the
+-- target's config itself; synced_inputs are the target's.
+function tms.dataset(settings)
+  local task = settings.task
   return data.sparse_features{
-    n_features = n_features, batch_size = batch_size, seed = seed, purpose = purpose,
+    n_features = settings.target_config.tms_model_config.n_features, batch_size = settings.batch_size,
+    seed = settings.seed, purpose = settings.purpose, value_range = {0, 1},
     feature_probability = task.feature_probability, data_generation_type = task.data_generation_type,
-    synced_inputs = task.synced_inputs, value_range = {0, 1},
+    synced_inputs = settings.target_config.synced_inputs,
   }
 end
 
@@ -87,7 +90,9 @@ end
 -- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does.
 function tms.train(config, progress)
   local target = tms.from_config(config)
-  local batches = tms.dataset(config, config.tms_model_config.n_features, config.batch_size, config.seed, "target data")
+  local batches = tms.dataset{
+    target_config = config, task = config, batch_size = config.batch_size, seed = config.seed, purpose = "target data",
+  }
   local optimizer = core.adamw{weight_decay = 0.01}
   add_parameters(optimizer, target)
   local x, loss

@@ -1,0 +1,68 @@
+--- Every operator of the core as cases for the specs: how to call it, and shapes that have an edge to them.
+--
+-- A case is {name, f(core, inputs...), shapes}. Shapes are of real inputs, drawn from N(0, 1); rows of 0, 1, and around the
+-- chunk of 128, the gate's chunk of 256 and the vector widths 4, 8 and 16 are the edges.
+local function int32(core, rows, below)
+  local ids = {}
+  for i = 1, rows do ids[i] = (i * 7) % below end
+  return core.tensor(ids, "int32")
+end
+
+local edges = {0, 1, 3, 127, 128, 129, 257}
+local cases = {}
+
+local function case(name, f, ...)
+  cases[#cases + 1] = {name = name, f = f, shapes = {...}}
+end
+
+-- Each case at all row counts; shapes made by functions of the row count.
+local function rows(name, f, ...)
+  local makers = {...}
+  for _, n in ipairs(edges) do
+    local shapes = {}
+    for i, make in ipairs(makers) do shapes[i] = type(make) == "function" and make(n) or make end
+    cases[#cases + 1] = {name = ("%s, %d rows"):format(name, n), f = f, shapes = shapes, rows = n}
+  end
+end
+
+local function by(columns) return function(n) return {n, columns} end end
+
+for _, name in ipairs{"relu", "gelu", "absolute", "lower_leaky", "upper_leaky", "sum", "sum_rows", "sum_columns"} do
+  rows(name, function(core, x) return core[name](x) end, by(5))
+end
+case("transpose", function(core, x) return core.transpose(x) end, {3, 5})
+case("transpose of a transpose", function(core, x) return core.relu(core.transpose(core.transpose(x))) end, {3, 5})
+case("reshape", function(core, x) return core.reshape(x, 5, 2, 3) end, {6, 5})
+for _, exponent in ipairs{1, 1.5, 2, 3} do
+  case("power " .. exponent, function(core, x) return core.power(core.absolute(x) + 0.5, exponent) end, {17, 3})
+end
+case("affine", function(core, x) return core.affine(x, -2, 3) end, {17, 3})
+rows("add", function(core, a, b) return a + b + 1 end, by(3), by(3))
+rows("subtract", function(core, a, b) return 1 - a - b end, by(3), by(3))
+rows("multiply", function(core, a, b) return 2 * a * b / 3 end, by(3), by(3))
+case("a value times itself", function(core, a) return a * a * a end, {4, 3})
+rows("matmul", function(core, a, b) return core.matmul(a, b) end, by(5), {5, 4})
+case("matmul, long reduction", function(core, a, b) return core.matmul(core.transpose(a), b) end, {600, 3}, {600, 2})
+case("matmul, both transposed", function(core, a, b) return core.matmul(core.transpose(a), core.transpose(b)) end, {5, 7}, {4, 5})
+case("matmul, wide", function(core, a, b) return core.matmul(a, b) end, {2, 3}, {3, 270})
+case("matmul, nothing to sum", function(core, a, b) return core.matmul(a, b) end, {3, 0}, {0, 2})
+case("matmul, three dimensions", function(core, a, b) return core.matmul(a, b) end, {2, 3, 4}, {4, 5})
+rows("linear", function(core, x, w, b) return core.linear(x, w, b) end, by(3), {4, 3}, {4})
+rows("add_bias", function(core, x, b) return core.add_bias(x, b) end, by(3), {3})
+rows("squared_error", function(core, a, b) return core.squared_error(a, b) end, by(3), by(3))
+for _, n in ipairs{1, 127, 129} do
+  case("softmax_kl, " .. n .. " rows", function(core, a, b) return core.softmax_kl(a, b) end, {n, 4}, {n, 4})
+end
+for _, n in ipairs{0, 1, 9} do
+  case("embedding, " .. n .. " ids", function(core, table) return core.embedding(int32(core, n, 6), table) end, {6, 3})
+end
+rows("gate_mlp", function(core, ...) return core.gate_mlp(...) end, by(3), {3, 4}, {3, 4}, {3, 4}, {3})
+case("gate_mlp, one neuron, 17 subcomponents", function(core, ...) return core.gate_mlp(...) end,
+  {5, 17}, {17, 1}, {17, 1}, {17, 1}, {17})
+rows("gate_linear", function(core, ...) return core.gate_linear(...) end, by(3), {3}, {3})
+rows("stochastic_mask", function(core, h, g) return core.stochastic_mask(h, g, {seed = 3}) end, by(6), by(6))
+rows("given_mask", function(core, h, g)
+  return core.stochastic_mask(h, g, core.uniform(h.shape, {seed = 4}))
+end, by(6), by(6))
+
+return cases
