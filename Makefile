@@ -13,7 +13,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 FLAGS_release := -O3 -g
 FLAGS_double := -O2 -g -DSPD_DOUBLE
 FLAGS_check := -O2 -Werror
-FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DSPDL_GCSTRESS
 LINK_asan := -fsanitize=address,undefined
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden $(FLAGS_$(MODE)) -fno-math-errno \
   -fno-trapping-math -ffp-contract=fast $(WARNINGS) -MMD -MP $(PACKAGE_CFLAGS) $(CFLAGS)
@@ -112,7 +112,8 @@ test-all: setup ## run the slow specs as well
 test-asan: setup ## run the quick specs under address and undefined-behaviour sanitizers
 	@$(MAKE) all double
 	@$(MAKE) MODE=asan build/asan/spdlua
-	@ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/lsan.supp:print_suppressions=0 \
+	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
+	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/lsan.supp:print_suppressions=0 \
 	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua
 
 C_FILES = $(wildcard core/*.[ch] core/kernels/*.[ch] bindings/*.[ch])
@@ -140,6 +141,8 @@ bench-peer: all ## the same beside PyTorch, which is installed under build/peer 
 	  build/peer/bin/pip install --quiet torch numpy; }
 	@$(PEER_PYTHON) spec/peer/compare.py
 
+VERSION = $(shell sed -n 's/^.define SPD_VERSION "\(.*\)"/\1/p' core/spd.h)
+
 install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4/spd $(DESTDIR)$(PREFIX)/lib/pkgconfig \
 	  $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/spdlua
@@ -148,9 +151,9 @@ install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)
 	install -m 644 $(BUILD)/libspd.a $(DESTDIR)$(PREFIX)/lib/libspd.a
 	install -m 644 core/spd.h $(DESTDIR)$(PREFIX)/include/spd.h
 	cp -R lua experiments configs $(DESTDIR)$(PREFIX)/share/spdlua/
-	printf 'Name: spd\nDescription: Stochastic Parameter Decomposition\nVersion: %s\nRequires.private: openblas jansson\nCflags: -I%s/include\nLibs: -L%s/lib -lspd -lopenblas -ljansson -lm -pthread\n' \
-	  "$$(sed -n 's/^#define SPD_VERSION "\(.*\)"/\1/p' core/spd.h)" $(PREFIX) $(PREFIX) \
-	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/spd.pc
+	printf '%s\n' 'Name: spd' 'Description: Stochastic Parameter Decomposition' "Version: $(VERSION)" \
+	  'Requires.private: openblas jansson' 'Cflags: -I$(PREFIX)/include' \
+	  'Libs: -L$(PREFIX)/lib -lspd -lopenblas -ljansson -lm -pthread' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/spd.pc
 
 uninstall: ## remove what install put under PREFIX
 	rm -rf $(DESTDIR)$(PREFIX)/bin/spdlua $(DESTDIR)$(PREFIX)/share/spdlua $(DESTDIR)$(PREFIX)/lib/lua/5.4/spd \

@@ -58,11 +58,11 @@ struct spd_safetensors {
   size_t metadata_count;
 };
 
-static const data_type types[] = {
-    {"F64", 8, KIND_REAL},       {"F32", 4, KIND_REAL},      {"F16", 2, KIND_REAL},    {"BF16", 2, KIND_REAL},
-    {"I64", 8, KIND_INTEGER},    {"I32", 4, KIND_INTEGER},   {"I16", 2, KIND_INTEGER}, {"I8", 1, KIND_INTEGER},
-    {"U64", 8, KIND_INTEGER},    {"U32", 4, KIND_INTEGER},   {"U16", 2, KIND_INTEGER}, {"U8", 1, KIND_INTEGER},
-    {"BOOL", 1, KIND_INTEGER},   {"F8_E5M2", 1, KIND_OTHER}, {"F8_E4M3", 1, KIND_OTHER}};
+static const data_type types[] = {{"F64", 8, KIND_REAL},     {"F32", 4, KIND_REAL},      {"F16", 2, KIND_REAL},
+                                  {"BF16", 2, KIND_REAL},    {"I64", 8, KIND_INTEGER},   {"I32", 4, KIND_INTEGER},
+                                  {"I16", 2, KIND_INTEGER},  {"I8", 1, KIND_INTEGER},    {"U64", 8, KIND_INTEGER},
+                                  {"U32", 4, KIND_INTEGER},  {"U16", 2, KIND_INTEGER},   {"U8", 1, KIND_INTEGER},
+                                  {"BOOL", 1, KIND_INTEGER}, {"F8_E5M2", 1, KIND_OTHER}, {"F8_E4M3", 1, KIND_OTHER}};
 
 static const data_type *find_type(const char *name) {
   for (size_t i = 0; i < sizeof types / sizeof *types; i++)
@@ -173,8 +173,7 @@ static bool read_metadata(spd_safetensors *file, json_t *metadata) {
   file->metadata_count = count;
   size_t i = 0;
   json_object_foreach(metadata, key, value) {
-    if (!json_is_string(value))
-      return fail(file, "metadata '%s': expected a string, found %s", key, json_kind(value));
+    if (!json_is_string(value)) return fail(file, "metadata '%s': expected a string, found %s", key, json_kind(value));
     file->metadata[i++] = (pair){key, json_string_value(value)};
   }
   return true;
@@ -379,8 +378,7 @@ spd_tensor *spd_safetensors_read(const spd_safetensors *file, int i) {
     return NULL;
   }
   const bool real = tensor->type->kind == KIND_REAL;
-  spd_tensor *result =
-      spd_tensor_new(file->context, real ? SPD_REAL : SPD_INT32, tensor->dimensions, tensor->shape);
+  spd_tensor *result = spd_tensor_new(file->context, real ? SPD_REAL : SPD_INT32, tensor->dimensions, tensor->shape);
   if (result == NULL) {
     fail(file, "tensor '%s': %s", tensor->name, spd_error(file->context));
     return NULL;

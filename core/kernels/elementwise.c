@@ -8,9 +8,8 @@ static void gelu(spd_real *y, const spd_real *x, int64_t n) {
     spd_real part[LANES] = {0};
     const size_t bytes = (size_t)(n - i < LANES ? n - i : LANES) * sizeof *x;
     memcpy(part, x + i, bytes);
-    vec z = load(part), E;
-    vec phi = normal_distribution(z, &E);
-    store(part, z * phi);
+    vec z = load(part), slope;
+    store(part, z * normal_distribution(z, &slope));
     memcpy(y + i, part, bytes);
   }
 }
@@ -19,9 +18,9 @@ static void gelu(spd_real *y, const spd_real *x, int64_t n) {
 INLINE vec gelu_slope(const spd_real *x, size_t bytes) {
   spd_real part[LANES] = {0};
   memcpy(part, x, bytes);
-  vec z = load(part), E;
-  vec phi = normal_distribution(z, &E);
-  return phi + z * E * R(0.39894228040143268);
+  vec slope;
+  normal_distribution(load(part), &slope);
+  return slope;
 }
 
 /* Run a loop body once with assignment and once with addition. */

@@ -48,33 +48,32 @@ void SPD_KERNEL(gate_mlp)(spd_real *y, const spd_real *h, int64_t stride, int64_
   gather(&in, h, stride, rows);
   for (int64_t r = 0; r < rows; r += LANES) {
     const vec x = load(in.x + r);
-    vec sum = splat(b2), other = splat(0), E;
+    vec sum = splat(b2), other = splat(0), slope;
     int64_t j = 0;
     for (; j + 2 <= n; j += 2) { /* two chains, to hide the latency of one */
       const vec z = x * w1[j] + b1[j], z_other = x * w1[j + 1] + b1[j + 1];
-      sum += w2[j] * (z * normal_distribution(z, &E));
-      other += w2[j + 1] * (z_other * normal_distribution(z_other, &E));
+      sum += w2[j] * (z * normal_distribution(z, &slope));
+      other += w2[j + 1] * (z_other * normal_distribution(z_other, &slope));
     }
     if (j < n) {
       const vec z = x * w1[j] + b1[j];
-      sum += w2[j] * (z * normal_distribution(z, &E));
+      sum += w2[j] * (z * normal_distribution(z, &slope));
     }
     store(in.x + r, sum + other);
   }
   for (int64_t r = 0; r < rows; r++) y[r * stride] = in.x[r];
 }
 
-/* The part of one neuron, added to dh. With z = w1 h + b1: gelu'(z) = Phi(z) + z phi(z). */
+/* The part of one neuron, added to dh. z = w1 h + b1. */
 INLINE spd_gate_neuron_gradient neuron_gradient(column *dh, const column *dy, const column *h, int64_t rows,
                                                 spd_real w1, spd_real b1, spd_real w2) {
   vec sum_w1 = {0}, sum_b1 = {0}, sum_w2 = {0};
   for (int64_t r = 0; r < rows; r += LANES) {
     const vec x = load(h->x + r), d = load(dy->x + r);
     const vec z = x * w1 + b1;
-    vec E;
-    const vec phi = normal_distribution(z, &E);
-    const vec slope = d * (w2 * (phi + z * E * R(0.39894228040143268)));
-    sum_w2 += d * (z * phi);
+    vec slope;
+    sum_w2 += d * (z * normal_distribution(z, &slope));
+    slope *= d * w2;
     sum_b1 += slope;
     sum_w1 += slope * x;
     store(dh->x + r, load(dh->x + r) + slope * w1);

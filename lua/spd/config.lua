@@ -184,7 +184,9 @@ function config.load(path, overrides) return load(path, "decomposition", overrid
 --- config.load_target(path, kind [, overrides]) -> config, warnings
 -- Read the config of a target's training. kind: "tms".
 function config.load_target(path, kind, overrides)
-  assert(schema[kind .. "_target"], "config.load_target: unknown kind")
+  if not schema[kind .. "_target"] then
+    errors.raise(2, path, ("no target can be trained for the task '%s'"):format(kind), "only for tms")
+  end
   return load(path, kind .. "_target", overrides)
 end
 

@@ -73,8 +73,8 @@ end
 --     value_range                {low, high} of active features, {0, 1} by default
 --     seed, purpose              name of the random numbers; purpose "data" by default
 --
--- The public SPD code draws values of synchronized features from the reversed range (high, low]; here they
--- come from the same range as all others.
+-- The public SPD code swaps low and high when it draws the values of synchronized features; these lie in
+-- [low, high) here as all others do.
 function data.sparse_features(settings)
   local n_features = settings.n_features
   local range = settings.value_range or {0, 1}

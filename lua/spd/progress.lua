@@ -37,7 +37,7 @@ end
 --- progress.rate(per_second) -> text such as "412/s", "3.25/s"; "-/s" for 0.
 function progress.rate(per_second)
   if per_second == 0 then return "-/s" end
-  local decimals = per_second >= 100 and 0 or per_second >= 10 and 1 or 2
+  local decimals = per_second >= 99.95 and 0 or per_second >= 9.995 and 1 or 2
   return ("%." .. decimals .. "f/s"):format(per_second)
 end
 
@@ -146,7 +146,7 @@ local function measure(self, step, now)
 end
 
 local function draw(self)
-  self.output:write("\r", progress.bar_line(self, (self.width() or 80) - 1), "\27[K")
+  self.output:write("\r", progress.bar_line(self, self.width() - 1), "\27[K")
   self.output:flush()
   self.unfinished = true
 end
@@ -171,7 +171,8 @@ function Progress:update(step, numbers, logging)
   end
 end
 
---- display:message(text): print a line, above the bar if there is one.
+--- display:message(text)
+-- Print a line, above the bar if there is one.
 function Progress:message(text)
   if self.quiet then return end
   self.output:write(self.unfinished and "\r\27[K" or "", text, "\n")
@@ -179,8 +180,9 @@ function Progress:message(text)
   self.output:flush()
 end
 
---- display:finish(): leave the bar as it is and go on below it. Can be called again; a to-be-closed display calls
--- it when it goes out of scope.
+--- display:finish()
+-- Leave the bar as it is and go on below it. Can be called again; a to-be-closed display calls it when it goes out
+-- of scope.
 function Progress:finish()
   if not self.unfinished then return end
   draw(self)

@@ -95,7 +95,7 @@ local training = {
 }
 
 local logging = {
-  size("image_freq", "Steps between figures; null: only at the end.", {optional = true}),
+  size("image_freq", "Steps between figures; null: none while training.", {optional = true}),
   flag("image_on_first_step", true, "Draw figures at step 0 too."),
   size("print_freq", "Steps between logged numbers."),
   size("save_freq", "Steps between checkpoints; null: by time only.", {optional = true}),

@@ -276,13 +276,14 @@ describe("core.safetensors", function()
 
     it("sorts reals before integers, then by name, and pads the header to 8 bytes", function()
       core.safetensors_save(path, {c = core.zeros(1), b = core.zeros(1), a = core.tensor({1}, "int32")},
-        {k2 = "v", k1 = "v"})
+        {k2 = "v", k4 = "v", k1 = "v", k3 = "v", k5 = "v"})
       local content = read()
       local length = string.unpack("<I8", content)
       local header = content:sub(9, 8 + length)
       assert.equal(0, length % 8)
       local places = {}
-      for _, text in ipairs {'"__metadata__":{"k1":"v","k2":"v"}', '"b":{', '"c":{', '"a":{'} do
+      for _, text in ipairs {'"__metadata__":{"k1":"v","k2":"v","k3":"v","k4":"v","k5":"v"}',
+                            '"b":{', '"c":{', '"a":{'} do
         places[#places + 1] = assert(header:find(text, 1, true), text)
       end
       for i = 2, #places do assert.is_true(places[i - 1] < places[i]) end

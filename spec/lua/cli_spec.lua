@@ -94,7 +94,8 @@ describe("cli.parse for an experiment", function()
 
   it("refuses an option without its value, with one it does not take, and twice", function()
     assert.matches("^%-%-out: expected DIR after it, found nothing", refused(experiment, "c.yaml --out"))
-    assert.matches("^%-%-out: expected DIR after it, found '%-%-quiet'", refused(experiment, "c.yaml --out --quiet"))
+    assert.matches("^%-%-out: expected DIR after it, found '%-%-quiet'",
+      refused(experiment, "c.yaml --out --quiet"))
     assert.matches("^%-%-out: expected something", refused(experiment, "c.yaml --out="))
     assert.matches("^%-%-quiet: takes no value", refused(experiment, "c.yaml --quiet=1"))
     assert.matches("^%-%-out: given twice", refused(experiment, "c.yaml --out a --out b"))
@@ -132,21 +133,23 @@ end)
 describe("cli.help", function()
   it("shows the two ways to call an experiment, and explains every word", function()
     local text = cli.help(experiment)
-    assert.matches("usage: spdlua experiments/NAME.lua CONFIG.yaml [key=value ...] [--out DIR] [--threads N] [--quiet]\n"
+    assert.matches("usage: spdlua experiments/NAME.lua CONFIG.yaml [key=value ...] [--out DIR] "
+      .. "[--threads N] [--quiet]\n"
       .. "       spdlua experiments/NAME.lua --resume DIR [--threads N] [--quiet]\n", text, 1, true)
-    for _, form in ipairs{"CONFIG.yaml", "key=value", "--out DIR", "--resume DIR", "--threads N", "--quiet"} do
+    for _, form in ipairs{
+      "CONFIG.yaml", "key=value", "--out DIR", "--resume DIR", "--threads N", "--quiet",
+    } do
       assert.matches("\n  " .. form:gsub("%p", "%%%0") .. "  ", text)
     end
   end)
 
   it("is printed for -h and --help wherever they stand, and nothing is returned", function()
-    local printed, print_before = nil, print
+    local printed, print_before = {}, print
     finally(function() _G.print = print_before end)
-    _G.print = function(text) printed = text end
-    for _, line in ipairs{"-h", "--help", "c.yaml --threads 4 --help"} do
-      printed = nil
+    _G.print = function(text) printed[#printed + 1] = text end
+    for i, line in ipairs{"-h", "--help", "c.yaml --threads 4 --help"} do
       assert.is_nil(parse(experiment, line))
-      assert.equal(cli.help(experiment), printed)
+      assert.equal(cli.help(experiment), printed[i])
     end
   end)
 end)

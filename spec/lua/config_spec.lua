@@ -1,6 +1,5 @@
 local config = require "spd.config"
 local schema = require "spd.schema"
-local yaml = require "spd.yaml"
 
 local SHIPPED = {"tms", "tms_5-2", "tms_40-10", "tms_40-10-id"}
 
@@ -277,8 +276,7 @@ describe("spd.config", function()
 
     it("checks what belongs together", function()
       expect_error("expected false beside fixed_identity_hidden_layers", target,
-        {fixed_identity_hidden_layers = "true",
-        fixed_random_hidden_layers = "true"})
+        {fixed_identity_hidden_layers = "true", fixed_random_hidden_layers = "true"})
       expect_error("expected each feature at most once, found 1 again", target,
         {synced_inputs = "[[0, 1], [1, 2]]"})
       expect_error("expected features from 0 to 4, found 5", target, {synced_inputs = "[[5]]"})
@@ -286,9 +284,12 @@ describe("spd.config", function()
       expect_error("missing keys: tms_model_config.n_hidden, tms_model_config.n_hidden_layers", target,
         {tms_model_config = "{n_features: 3, tied_weights: true, init_bias_to_zero: true}"})
       expect_error("expected at most 3 active features", target,
-        {data_generation_type = "exactly_four_active",
-        tms_model_config = "{n_features: 3, n_hidden: 1, n_hidden_layers: 0, tied_weights: true, "
-          .. "init_bias_to_zero: true}"})
+        {data_generation_type = "exactly_four_active", tms_model_config =
+          "{n_features: 3, n_hidden: 1, n_hidden_layers: 0, tied_weights: true, init_bias_to_zero: true}"})
+    end)
+
+    it("only a TMS target can be trained", function()
+      expect_error("x.yaml: no target can be trained for the task 'lm'", config.load_target, "x.yaml", "lm")
     end)
   end)
 
@@ -296,10 +297,11 @@ describe("spd.config", function()
     local values
 
     before_each(function()
-      values = {C = 10, n_mask_samples = 1, target_module_patterns = {"a.*"},
-        importance_minimality_coeff = 1e-3,
-        pnorm = 2, output_loss_type = "mse", lr = 1e-3, steps = 100, batch_size = 8, n_eval_steps = 1,
-          print_freq = 10}
+      values = {
+        C = 10, n_mask_samples = 1, target_module_patterns = {"a.*"},
+        importance_minimality_coeff = 1e-3, pnorm = 2, output_loss_type = "mse",
+        lr = 1e-3, steps = 100, batch_size = 8, n_eval_steps = 1, print_freq = 10,
+      }
     end)
 
     it("takes a Lua table for a model of one's own", function()
@@ -315,8 +317,8 @@ describe("spd.config", function()
       assert.equal("mine: steps: expected an integer of 1 or more, found -1",
         error_of(config.resolve, values, "mine", "own_model"))
       values.steps, values.stepz = 1, 1
-      assert.equal("config: unknown key 'stepz' (the nearest one is 'steps')", error_of(config.resolve,
-        values))
+      assert.equal("config: unknown key 'stepz' (the nearest one is 'steps')",
+        error_of(config.resolve, values))
       expect_error("expected words as keys, found 1.5", config.resolve, {a = 1, [1.5] = 2})
       expect_error("expected a table, found nil", config.resolve, nil)
       values.stepz, values.lr = nil, 0 / 0
@@ -345,6 +347,13 @@ describe("spd.config", function()
       end
     end)
 
+    it("a failure is an error with the path and the reason", function()
+      local ok, problem = pcall(config.write, "none/here.yaml", (load_with {}))
+      assert.is_false(ok)
+      assert.equal(1, problem.status)
+      assert.equal("none/here.yaml: cannot write: No such file or directory", tostring(problem))
+    end)
+
     it("keeps the order of the schema", function()
       local keys = {}
       for key in config.format((load_with {})):gmatch("([%w_]+):[^\n]*") do keys[#keys + 1] = key end
@@ -369,35 +378,5 @@ describe("spd.schema", function()
         assert.is_true(field.required or field.optional or field.default ~= nil, field.key)
       end)
     end
-  end)
-end)
-
-describe("spd.yaml", function()
-  it("number accepts what Python's int() and float() accept, and nothing else", function()
-    for text, value in pairs {["1"] = 1, ["-40_000"] = -40000, ["3e-3"] = 3e-3, ["+1.5"] = 1.5, [".5"] = 0.5,
-                              ["5."] = 5.0, ["1E+2"] = 100.0, [" 7 "] = 7, ["007"] = 7, ["1_0.0_1"] = 10.01,
-                              ["inf"] = math.huge, ["-Infinity"] = -math.huge} do
-      assert.equal(value, yaml.number(text), text)
-    end
-    local nan = yaml.number "NaN"
-    assert.is_true(nan ~= nan)
-    for _, text in ipairs {"", "-", ".", "e3", "1e", "1__0", "_1", "1_", "1_.0", "0x10", "1 2", "1,5", "--1",
-      "1.2.3",
-                           "1e1.5", "abc", "1e_3"} do
-      assert.is_nil(yaml.number(text), text)
-    end
-  end)
-
-  it("scalar resolves plain words as YAML 1.1", function()
-    local function scalar(text) return yaml.scalar {value = text, plain = true} end
-    for _, text in ipairs {"", "~", "null", "Null", "NULL"} do assert.is_nil(scalar(text)) end
-    for _, text in ipairs {"true", "True", "YES", "on"} do assert.is_true(scalar(text)) end
-    for _, text in ipairs {"false", "Off", "NO"} do assert.is_false(scalar(text)) end
-    for text, value in pairs {["0x1F"] = 31, ["-0b101"] = -5, ["017"] = 15, [".inf"] = math.huge,
-      ["1e3"] = 1000.0,
-                              inf = "inf", nan = "nan", ["nULL"] = "nULL", ["1:30"] = "1:30"} do
-      assert.equal(value, scalar(text), text)
-    end
-    assert.equal("1", yaml.scalar {value = "1", plain = false})
   end)
 end)

@@ -1,0 +1,279 @@
+--- A run on disk: a folder that survives a kill at any moment and can be read with any tool.
+--
+--     final_config.yaml                 all settings, written first
+--     metrics.jsonl                     a JSON object per logged step
+--     checkpoints/step_N.safetensors    the state before step N; the last two are kept
+--     summary.json                      written when the run is finished
+--     target/, figures/                 the target model, and pictures
+--     run.lock                          locked while a process works on the run
+local core = require "spd.core"
+local errors = require "spd.errors"
+local json = require "spd.json"
+local posix = core.posix
+
+local run = {}
+
+local Run = {}
+Run.__index = Run
+
+local CHECKPOINTS_KEPT = 2
+
+-- ---- files --------------------------------------------------------------------------------------
+
+local function make_directory(path, parents)
+  if posix.is_directory(path) then return end
+  local ok, message = posix.make_directory(path, parents)
+  if not ok and not posix.is_directory(path) then errors.raise(2, path, message) end
+end
+
+local function write(path, text)
+  local ok, message = posix.write_file(path, text)
+  if not ok then errors.raise(1, path, message) end
+end
+
+local function read(path)
+  local file, message = io.open(path, "rb")
+  if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+local function list(folder)
+  local names, message = posix.list_directory(folder)
+  if not names then errors.raise(2, folder, message) end
+  return names
+end
+
+-- Remove what a killed process left half-written.
+local function tidy(folder)
+  for _, name in ipairs(list(folder)) do
+    if name:match("%.tmp$") then os.remove(folder .. "/" .. name) end
+  end
+end
+
+local function warn(where, what)
+  io.stderr:write("spdlua: warning: ", where, ": ", what, "\n")
+end
+
+-- ---- making and opening -------------------------------------------------------------------------
+
+local function new(directory)
+  return setmetatable({directory = directory, unreadable = {}}, Run)
+end
+
+-- A folder of its own under out/, also when another process makes one in the same second.
+local function make_fresh_directory(case, seed)
+  make_directory("out", true)
+  local name = ("out/%s_seed%d_%s"):format(case:gsub("[^%w._-]", "_"), seed, os.date("%Y%m%d-%H%M%S"))
+  for k = 1, 10000 do
+    local path = k == 1 and name or name .. "-" .. k
+    local ok, message = posix.make_directory(path)
+    if ok then return path end
+    if not posix.is_directory(path) then errors.raise(2, path, message) end
+  end
+  errors.raise(2, name, "too many folders of this name")
+end
+
+local function check_empty(directory)
+  for _, name in ipairs(list(directory)) do
+    if name ~= "run.lock" then
+      errors.raise(2, directory, "is not empty", "--resume goes on with the run in it")
+    end
+  end
+end
+
+--- run.create{case =, seed =, config_writer = [, directory =]} -> run
+-- A new run's folder, locked, with final_config.yaml written by config_writer(path). Without a directory, a
+-- fresh one out/CASE_seedSEED_YYYYMMDD-HHMMSS. An existing directory must be empty. Call this last, when
+-- nothing that the user gave can be refused any more.
+function run.create(settings)
+  local directory = settings.directory and settings.directory:gsub("(.)/+$", "%1")
+  if directory then
+    make_directory(directory, true)
+  else
+    directory = make_fresh_directory(settings.case, settings.seed)
+  end
+  check_empty(directory)
+  local self = new(directory)
+  self:lock()
+  check_empty(directory) -- another process may have been faster
+  settings.config_writer(self:config_path())
+  return self
+end
+
+--- run.open(directory) -> run
+-- The run in an existing folder, not locked.
+function run.open(directory)
+  directory = directory:gsub("(.)/+$", "%1")
+  if not posix.is_directory(directory) then errors.raise(2, directory, "no such folder") end
+  if not posix.is_file(directory .. "/final_config.yaml") then
+    errors.raise(2, directory, "is not a run's folder", "it has no final_config.yaml")
+  end
+  return new(directory)
+end
+
+--- run:config_path() -> path of final_config.yaml
+function Run:config_path() return self.directory .. "/final_config.yaml" end
+
+--- run:lock()
+-- Keep other processes from working on the run until run:close() or the end of this one.
+function Run:lock()
+  if self.held then return end
+  local lock, message = posix.try_lock(self.directory .. "/run.lock")
+  if not lock then errors.raise(2, self.directory, message or "another process is working on this run") end
+  self.held = lock
+end
+
+--- run:close()
+-- Close metrics.jsonl and unlock. Can be called again; a to-be-closed run calls it when it goes out of scope.
+function Run:close()
+  if self.metrics then self.metrics:close() end
+  if self.held then self.held:close() end
+  self.metrics, self.held = nil, nil
+end
+
+Run.__close = Run.close
+
+-- ---- metrics ------------------------------------------------------------------------------------
+
+local function metrics_path(self) return self.directory .. "/metrics.jsonl" end
+
+--- run:log(step, numbers)
+-- Append a line to metrics.jsonl: {"step": STEP, ...}, keys sorted, NaN and infinities as null.
+function Run:log(step, numbers)
+  local path = metrics_path(self)
+  local ok, message = true, nil
+  if not self.metrics then
+    self.metrics, message = io.open(path, "ab")
+    ok = self.metrics
+  end
+  if ok then
+    local rest = json.encode(numbers):sub(2)
+    local line = ('{"step":%d%s%s\n'):format(step, rest == "}" and "" or ",", rest)
+    ok, message = self.metrics:write(line)
+    if ok then ok, message = self.metrics:flush() end
+  end
+  if not ok then errors.raise(1, path, (message:gsub("^.*: ", ""))) end
+end
+
+--- run:cut_metrics(step)
+-- Drop the lines of steps from `step` on, which are about to be written again, and whatever is no whole
+-- line. The file is replaced at once.
+function Run:cut_metrics(step)
+  local path = metrics_path(self)
+  if not posix.is_file(path) then return end
+  if self.metrics then
+    self.metrics:close()
+    self.metrics = nil
+  end
+  local text, kept = read(path), {}
+  for line in text:gmatch("([^\n]*)\n") do
+    local row = json.decode(line)
+    local row_step = type(row) == "table" and row.step
+    if math.type(row_step) == "integer" and row_step < step then kept[#kept + 1] = line .. "\n" end
+  end
+  local remaining = table.concat(kept)
+  if remaining ~= text then write(path, remaining) end
+end
+
+-- ---- checkpoints --------------------------------------------------------------------------------
+
+local function checkpoint_path(self, step)
+  return ("%s/checkpoints/step_%d.safetensors"):format(self.directory, step)
+end
+
+--- run:checkpoints() -> list of steps, ascending.
+function Run:checkpoints()
+  local steps, folder = {}, self.directory .. "/checkpoints"
+  if not posix.is_directory(folder) then return steps end
+  for _, name in ipairs(list(folder)) do
+    steps[#steps + 1] = math.tointeger(tonumber(name:match("^step_(%d+)%.safetensors$")))
+  end
+  table.sort(steps)
+  return steps
+end
+
+-- Keep only the last ones, and none that could not be read or that is of a later step (it was passed over too).
+local function prune(self, newest)
+  local kept = {}
+  for _, step in ipairs(self:checkpoints()) do
+    if step > newest or self.unreadable[step] then
+      os.remove(checkpoint_path(self, step))
+    else
+      kept[#kept + 1] = step
+    end
+  end
+  for i = 1, #kept - CHECKPOINTS_KEPT do os.remove(checkpoint_path(self, kept[i])) end
+end
+
+--- run:save_checkpoint(step, tensors [, metadata])
+-- Write the state before step `step`, name -> tensor and metadata of strings, and drop all checkpoints but
+-- the last two.
+function Run:save_checkpoint(step, tensors, metadata)
+  local folder = self.directory .. "/checkpoints"
+  make_directory(folder)
+  tidy(folder)
+  core.safetensors_save(checkpoint_path(self, step), tensors, metadata or {})
+  prune(self, step)
+end
+
+--- run:load_checkpoint(step) -> tensors, metadata, path
+function Run:load_checkpoint(step)
+  local path = checkpoint_path(self, step)
+  if not posix.is_file(path) then
+    local steps = self:checkpoints()
+    errors.raise(2, self.directory, ("no checkpoint of step %d"):format(step),
+      #steps > 0 and "there is " .. table.concat(steps, ", ") or "there is none")
+  end
+  local tensors, metadata = core.safetensors_load(path)
+  return tensors, metadata, path
+end
+
+--- run:latest_checkpoint() -> step, tensors, path, metadata; or nil
+-- The newest checkpoint that can be read. Newer ones that cannot are passed over with a warning.
+function Run:latest_checkpoint()
+  local steps = self:checkpoints()
+  for i = #steps, 1, -1 do
+    local ok, tensors, metadata, path = pcall(self.load_checkpoint, self, steps[i])
+    if ok then return steps[i], tensors, path, metadata end
+    local err = tensors
+    if not (errors.is(err) and err.status == 2) then error(err, 0) end
+    self.unreadable[steps[i]] = true
+    warn(err.message, "passed over")
+  end
+  return nil
+end
+
+-- ---- results ------------------------------------------------------------------------------------
+
+local function summary_path(self) return self.directory .. "/summary.json" end
+
+--- run:write_summary(summary)
+-- Write summary.json: keys sorted, NaN and infinities as null.
+function Run:write_summary(summary) write(summary_path(self), json.encode_pretty(summary)) end
+
+--- run:summary() -> table, or nil where there is no summary.json
+function Run:summary()
+  local path = summary_path(self)
+  if not posix.is_file(path) then return nil end
+  local summary, message = json.decode(read(path))
+  if type(summary) ~= "table" then errors.raise(2, path, message or "expected a JSON object") end
+  return summary
+end
+
+--- run:is_finished() -> true if there is a summary and the checkpoint of its last step
+function Run:is_finished()
+  local summary = self:summary()
+  local steps = summary and math.tointeger(summary.steps)
+  return steps ~= nil and posix.is_file(checkpoint_path(self, steps))
+end
+
+--- run:figure_path(name) -> figures/NAME.png in the run's folder, which is there from then on
+function Run:figure_path(name)
+  local path = ("%s/figures/%s.png"):format(self.directory, name)
+  make_directory(path:match("^(.*)/"), true)
+  return path
+end
+
+return run
