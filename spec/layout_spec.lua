@@ -132,7 +132,8 @@ describe("core/spd.h", function()
   end)
 
   it("has a spec for every operator", function()
-    local specs, elsewhere = { read("spec/support/operators.lua") }, { leaf = "parameter", leaf_compact = "compact", given_mask = "stochastic_mask" }
+    local specs = { read("spec/support/operators.lua") }
+    local elsewhere = { leaf = "parameter", leaf_compact = "compact", given_mask = "stochastic_mask" }
     for _, path in ipairs(files_below("spec/core", "_spec.lua")) do specs[#specs + 1] = read(path) end
     local all = table.concat(specs, "\n")
     for name in read("core/spd.h"):gmatch("\nspd_value spd_([%w_]+)%(") do

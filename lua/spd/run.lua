@@ -194,7 +194,7 @@ function Run:checkpoints()
   return steps
 end
 
--- Keep only the last ones, and none that could not be read or that is of a later step (it was passed over too).
+-- Keep only the last ones, and none that could not be read or that is of a later step (it was passed over).
 local function prune(self, newest)
   local kept = {}
   for _, step in ipairs(self:checkpoints()) do

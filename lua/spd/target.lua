@@ -44,6 +44,28 @@ function target.save(model, settings, folder)
   model:save(folder .. "/target.safetensors")
 end
 
+-- The config that describes the target of a decomposition: beside its weights, or the one to train it with.
+local function described_by(config)
+  local kind, path = config.task_config.task_name, config.pretrained_model_path
+  if posix.is_file(path) then return config_module.load_target(target.config_path(path), kind), true end
+  if not config.target_config then
+    errors.raise(2, "pretrained_model_path", path .. " does not exist", "name a target_config to train it")
+  end
+  return config_module.load_target(config.target_config, kind), false
+end
+
+--- target.describe(config) -> model
+-- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained.
+function target.describe(config)
+  local kind = config.task_config.task_name
+  local settings, exists = described_by(config)
+  if exists then return (target.load(kind, config.pretrained_model_path)) end
+  return target.kind(kind).from_config(settings)
+end
+
+--- target.steps(config) -> how many steps the training of a decomposition config's target takes.
+function target.steps(config) return (described_by(config)).steps end
+
 -- Train under a lock, unless another process has done so by the time we hold it.
 local function train_once(kind, weights_path, settings, progress)
   local folder = weights_path:match("^(.*)/") or "."
@@ -53,7 +75,8 @@ local function train_once(kind, weights_path, settings, progress)
   end
   local ok, message = posix.make_directory(folder, true)
   if not ok then errors.raise(2, folder, message) end
-  local lock <close> = assert(posix.lock(folder .. "/training.lock"))
+  local lock <close>, reason = posix.lock(folder .. "/training.lock")
+  if not lock then errors.raise(2, folder, reason) end
   if not posix.is_file(weights_path) then
     local model = target.kind(kind).train(settings, progress())
     target.save(model, settings, folder)
@@ -66,12 +89,8 @@ end
 -- progress() makes the display of a training.
 function target.get(config, progress)
   local kind, path = config.task_config.task_name, config.pretrained_model_path
-  if not posix.is_file(path) then
-    if not config.target_config then
-      errors.raise(2, "pretrained_model_path", path .. " does not exist", "name a target_config to train it")
-    end
-    train_once(kind, path, config_module.load_target(config.target_config, kind), progress)
-  end
+  local settings, exists = described_by(config)
+  if not exists then train_once(kind, path, settings, progress) end
   return target.load(kind, path)
 end
 

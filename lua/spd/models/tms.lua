@@ -107,16 +107,20 @@ function tms.train(config, progress)
     end
     optimizer:step(optimize.learning_rate(config, step))
     optimizer:zero_gradients()
-    progress:update(step, {["loss"] = loss}, (step + 1) % 1000 == 0)
+    progress:update(step, {["loss/total"] = loss}, (step + 1) % 1000 == 0)
   end
   progress:finish()
   return target, loss
 end
 
---- tms.solution(settings) -> name -> {kind =, n = or k =}
+--- tms.n_features(config) -> number of inputs, from a target-training config.
+function tms.n_features(config) return config.tms_model_config.n_features end
+
+--- tms.solution(config) -> name -> {kind =, n = or k =}
 -- What a decomposition should find: one subcomponent per feature in linear1 and linear2, as many as hidden dimensions in
 -- each hidden layer.
-function tms.solution(settings)
+function tms.solution(config)
+  local settings = config.tms_model_config
   local solution = {
     linear1 = {kind = "identity", n = settings.n_features},
     linear2 = {kind = "identity", n = settings.n_features},
