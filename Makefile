@@ -36,7 +36,7 @@ FLAGS_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector
 
 BUILD := build/$(MODE)
 KERNELS := $(filter-out core/kernels/select.c, $(wildcard core/kernels/*.c))
-HOST_SOURCES := $(wildcard bindings/spdlua.c bindings/readline.c bindings/repl.c)
+HOST_SOURCES := $(wildcard bindings/spdlua.c bindings/blas.c bindings/readline.c bindings/repl.c)
 CORE_SOURCES := $(wildcard core/*.c) core/kernels/select.c
 MODULE_SOURCES := $(filter-out $(HOST_SOURCES), $(wildcard bindings/*.c))
 CORE_OBJECTS := $(CORE_SOURCES:%.c=$(BUILD)/%.o) $(foreach isa, $(ISAS), $(KERNELS:%.c=$(BUILD)/%.$(isa).o))
@@ -56,7 +56,7 @@ SAY = @$(if $(V),:,echo "  $(1) $(2)")
 all: spdlua $(MODULE) ## build ./spdlua and build/release/spd/core.so (the default)
 
 spdlua: build/release/spdlua
-	@cp $< $@
+	@cp $< $@.new && mv -f $@.new $@ # a program that runs cannot be overwritten
 
 $(BUILD)/spdlua: $(HOST_OBJECTS) $(MODULE_OBJECTS) $(CORE_OBJECTS)
 	$(call SAY,link,$@)

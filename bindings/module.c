@@ -145,10 +145,16 @@ static const spdL_function functions[] = {
      "Free the buffers that closed tapes and threads keep for the next operator."},
     {NULL, NULL, NULL}};
 
+/* The state is made once, also where the module is loaded again. */
 static void open_state(lua_State *L) {
+  if (lua_getfield(L, LUA_REGISTRYINDEX, STATE) != LUA_TNIL) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pop(L, 1);
   spdL_state *state = lua_newuserdatauv(L, sizeof *state, 0);
   memset(state, 0, sizeof *state);
-  luaL_newmetatable(L, STATE);
+  lua_createtable(L, 0, 1);
   lua_pushcfunction(L, state_close);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);

@@ -30,15 +30,15 @@ static int finish(lua_State *L, const spdL_tape *tape, spd_value value) {
 
 /* ---- by the number of operands ------------------------------------------------------------- */
 
-static int unary(lua_State *L, spd_value operator(spd_tape *, spd_value)) {
+static int unary(lua_State *L, spd_value function(spd_tape *, spd_value)) {
   const spdL_tape tape = begin(L);
-  return finish(L, &tape, operator(tape.tape, spdL_check_value(L, 1, &tape)));
+  return finish(L, &tape, function(tape.tape, spdL_check_value(L, 1, &tape)));
 }
 
-static int binary(lua_State *L, spd_value operator(spd_tape *, spd_value, spd_value)) {
+static int binary(lua_State *L, spd_value function(spd_tape *, spd_value, spd_value)) {
   const spdL_tape tape = begin(L);
   const spd_value a = spdL_check_value(L, 1, &tape), b = spdL_check_value(L, 2, &tape);
-  return finish(L, &tape, operator(tape.tape, a, b));
+  return finish(L, &tape, function(tape.tape, a, b));
 }
 
 #define UNARY(name) \
@@ -107,7 +107,7 @@ static int core_compact(lua_State *L) {
 /* ---- arithmetic ---------------------------------------------------------------------------- */
 
 /* a + b, a - b with numbers on either side: scale and shift. */
-static int add_scaled(lua_State *L, double scale_b, spd_value operator(spd_tape *, spd_value, spd_value)) {
+static int add_scaled(lua_State *L, double scale_b, spd_value function(spd_tape *, spd_value, spd_value)) {
   const spdL_tape tape = begin(L);
   spd_value y;
   if (lua_type(L, 1) == LUA_TNUMBER)
@@ -115,7 +115,7 @@ static int add_scaled(lua_State *L, double scale_b, spd_value operator(spd_tape 
   else if (lua_type(L, 2) == LUA_TNUMBER)
     y = spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1, scale_b * lua_tonumber(L, 2));
   else
-    return binary(L, operator);
+    return binary(L, function);
   return finish(L, &tape, y);
 }
 
@@ -126,7 +126,8 @@ static int core_multiply(lua_State *L) {
   const bool left = lua_type(L, 1) == LUA_TNUMBER, right = lua_type(L, 2) == LUA_TNUMBER;
   if (!left && !right) return binary(L, spd_multiply);
   const spdL_tape tape = begin(L);
-  return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, left ? 2 : 1, &tape), lua_tonumber(L, left ? 1 : 2), 0));
+  return finish(L, &tape,
+                spd_affine(tape.tape, spdL_check_value(L, left ? 2 : 1, &tape), lua_tonumber(L, left ? 1 : 2), 0));
 }
 
 static int core_divide(lua_State *L) {
@@ -181,9 +182,9 @@ static int core_fill_sparse_features(lua_State *L) {
   spd_tensor *tensor = spdL_check_tensor(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
-                                        .exactly_active = (int)number_field(L, 2, "exactly_active", 0),
-                                        .low = number_field(L, 2, "low", 0),
-                                        .high = number_field(L, 2, "high", 1)};
+                                  .exactly_active = (int)number_field(L, 2, "exactly_active", 0),
+                                  .low = number_field(L, 2, "low", 0),
+                                  .high = number_field(L, 2, "high", 1)};
   lua_getfield(L, 2, "group");
   if (!lua_isnil(L, -1)) {
     const spd_tensor *group = spdL_check_tensor(L, -1);
@@ -215,7 +216,8 @@ static const spdL_function functions[] = {
     {"affine", core_affine, "affine(x, scale [, shift]) -> y\nscale x + shift, elementwise, with two numbers."},
     {"power", core_power,
      "power(x, exponent) -> y\nx^exponent elementwise, for x >= 0 and exponent > 0. No gradient passes where x = 0."},
-    {"greater", core_greater, "greater(x, threshold) -> y\n1 where x > threshold, else 0, elementwise. No gradient passes."},
+    {"greater", core_greater,
+     "greater(x, threshold) -> y\n1 where x > threshold, else 0, elementwise. No gradient passes."},
     {"absolute", core_absolute, "absolute(x) -> y\n|x|, elementwise."},
     {"relu", core_relu, "relu(x) -> y\nmax(x, 0), elementwise."},
     {"gelu", core_gelu, "gelu(x) -> y\nx Phi(x), elementwise, with the exact normal distribution function."},
@@ -258,8 +260,8 @@ static const luaL_Reg arithmetic[] = {{"__add", core_add},    {"__sub", core_sub
                                       {"__div", core_divide}, {"__unm", core_negate},   {NULL, NULL}};
 
 /* What also works as a method: t:relu(). */
-static const char *const methods[] = {"transpose", "reshape",     "matmul",     "power", "absolute", "relu",
-                                      "gelu",      "sum", "sum_rows", "sum_columns", NULL};
+static const char *const methods[] = {"transpose", "reshape", "matmul",   "power",       "absolute", "relu",
+                                      "gelu",      "sum",     "sum_rows", "sum_columns", NULL};
 
 static void add_methods(lua_State *L, const char *metatable) {
   luaL_getmetatable(L, metatable);

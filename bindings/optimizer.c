@@ -104,7 +104,8 @@ static const spdL_function methods[] = {
      "Train a parameter. transposed_of: an earlier parameter of which this one is the transpose; each step then\n"
      "applies the updates of both to both, with an Adam state for each."},
     {"step", optimizer_step, "optimizer:step(learning_rate)\nUpdate all parameters from their gradients."},
-    {"zero_gradients", optimizer_zero_gradients, "optimizer:zero_gradients()\nSet the gradients of all parameters to 0."},
+    {"zero_gradients", optimizer_zero_gradients,
+     "optimizer:zero_gradients()\nSet the gradients of all parameters to 0."},
     {"gradient_norm", optimizer_gradient_norm,
      "optimizer:gradient_norm() -> number\nSquare root of the sum of squares of all gradients."},
     {"moments", optimizer_moments,

@@ -1,84 +1,175 @@
 /*
-** Line editing for the interactive session: the module spd.readline of the host, over GNU readline.
+** Line editing for the REPL: GNU readline's functions in the terminal's table.
+**
+** Readline is one per process and calls back without an argument, so what a read in progress needs is kept in
+** variables of this unit. They are set while read() runs and only then.
 */
-#include <lauxlib.h>
-#include <lua.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <readline/history.h>
 #include <readline/readline.h>
 
-__attribute__((visibility("default"))) int luaopen_spd_readline(lua_State *L);
+#include "repl.h"
+#include "spdl.h"
 
-static lua_State *session; /* readline calls back without an argument; set while a line is read */
+#define COMPLETER "spdlua.completer"
+enum { HISTORY_LINES = 2000 };
 
-/* The candidates of one completion, from the Lua function complete(line, start, stop) -> list. */
-static char **complete(const char *word, int start, int stop) {
-  lua_State *L = session;
-  rl_attempted_completion_over = 1;
-  const int top = lua_gettop(L);
-  lua_getfield(L, LUA_REGISTRYINDEX, "spd.readline.complete");
-  lua_pushstring(L, rl_line_buffer);
-  lua_pushinteger(L, start);
-  lua_pushinteger(L, stop);
-  lua_pushstring(L, word);
-  char **matches = NULL;
-  if (lua_pcall(L, 4, 1, 0) == LUA_OK && lua_istable(L, -1)) {
-    const size_t count = (size_t)lua_rawlen(L, -1);
-    matches = count == 0 ? NULL : calloc(count + 2, sizeof *matches);
-    for (size_t i = 1; matches != NULL && i <= count; i++) {
-      lua_rawgeti(L, -1, (lua_Integer)i);
-      const char *text = lua_tostring(L, -1);
-      matches[i - 1] = strdup(text == NULL ? "" : text); /* the first entry is what they all begin with */
-      lua_pop(L, 1);
-    }
-  }
-  lua_settop(L, top);
-  return matches;
+static struct {
+  lua_State *L; /* of the read in progress */
+  char *line;   /* owned; the line that ended it */
+  bool done;
+} reading;
+
+static volatile sig_atomic_t cancelled;
+
+static void cancel(int number) {
+  (void)number;
+  cancelled = 1;
 }
 
-static int readline_setup(lua_State *L) {
+static void take_line(char *line) {
+  reading.line = line;
+  reading.done = true;
+  rl_callback_handler_remove();
+}
+
+/* ---- completion ---------------------------------------------------------------------------- */
+
+/* The matches, as readline wants them: what they have in common, each of them, NULL. Its words are freed by it. */
+static char **list_of_matches(lua_State *L, const char *text) {
+  const size_t count = (size_t)luaL_len(L, -1);
+  char **list = count == 0 ? NULL : calloc(count + 2, sizeof *list);
+  if (list == NULL) return NULL;
+  size_t common = 0;
+  for (size_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, (lua_Integer)i);
+    const char *word = lua_tostring(L, -1);
+    list[i] = strdup(word == NULL ? text : word);
+    lua_pop(L, 1);
+    if (list[i] == NULL) break;
+    if (i == 1) common = strlen(list[1]);
+    while (strncmp(list[1], list[i], common) != 0) common--;
+  }
+  list[0] = list[1] == NULL ? strdup(text) : strndup(list[1], common);
+  if (count == 1) { /* a single match is inserted, and is no list */
+    free(list[1]);
+    list[1] = NULL;
+  }
+  return list;
+}
+
+static char **complete(const char *text, int start, int end) {
+  (void)end;
+  lua_State *L = reading.L;
+  const int top = lua_gettop(L);
+  rl_attempted_completion_over = 1; /* never names of files */
+  rl_completion_append_character = 0;
+  char **list = NULL;
+  if (lua_checkstack(L, 8) && lua_getfield(L, LUA_REGISTRYINDEX, COMPLETER) == LUA_TFUNCTION) {
+    lua_pushlstring(L, rl_line_buffer, (size_t)start);
+    lua_pushstring(L, text);
+    if (lua_pcall(L, 2, 1, 0) == LUA_OK && lua_istable(L, -1)) list = list_of_matches(L, text);
+  }
+  lua_settop(L, top);
+  return list;
+}
+
+/* set_completer(f): f(line before the word, word) -> list of words that may replace it */
+static int terminal_set_completer(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
-  lua_setfield(L, LUA_REGISTRYINDEX, "spd.readline.complete");
-  rl_readline_name = "spdlua";
-  rl_attempted_completion_function = complete;
-  rl_completion_append_character = '\0';
-  rl_basic_word_break_characters = " \t\n\"\\'><=;+-*/%^~#{}()[],";
+  lua_setfield(L, LUA_REGISTRYINDEX, COMPLETER);
   return 0;
 }
 
-static int readline_read(lua_State *L) {
-  session = L;
-  char *line = readline(luaL_checkstring(L, 1));
-  session = NULL;
-  if (line == NULL) return 0;
-  lua_pushstring(L, line);
-  free(line);
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* Wait for keys until a line, the end of input, or SIGINT. */
+static void read_keys(void) {
+  while (!reading.done && !cancelled) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (poll(&input, 1, -1) >= 0) {
+      rl_callback_read_char();
+    } else if (errno == EINTR) {
+      rl_check_signals(); /* lets readline leave the terminal in order, then calls our handler */
+    } else {
+      return;
+    }
+  }
+}
+
+/* read(prompt) -> line without its end; nil at the end of input; false if it was cancelled by Ctrl-C */
+static int terminal_read(lua_State *L) {
+  const char *prompt = luaL_checkstring(L, 1);
+  struct sigaction action = {.sa_handler = cancel}, before;
+  reading.L = L;
+  reading.line = NULL;
+  reading.done = false;
+  cancelled = 0;
+  sigaction(SIGINT, &action, &before);
+  rl_callback_handler_install(prompt, take_line);
+  read_keys();
+  if (!reading.done) {
+    rl_free_line_state();
+    rl_callback_sigcleanup();
+    rl_callback_handler_remove();
+    fputs("\n", rl_outstream);
+  }
+  sigaction(SIGINT, &before, NULL);
+  if (!reading.done && cancelled) {
+    lua_pushboolean(L, 0);
+  } else {
+    lua_pushstring(L, reading.line); /* nil for NULL */
+  }
+  free(reading.line);
+  reading.line = NULL;
   return 1;
 }
 
-static int readline_add(lua_State *L) {
+/* ---- history ------------------------------------------------------------------------------- */
+
+/* add_history(line): one entry, even of several lines */
+static int terminal_add_history(lua_State *L) {
   add_history(luaL_checkstring(L, 1));
   return 0;
 }
 
-static int readline_load(lua_State *L) {
+/* load_history(path), save_history(path) -> whether the file could be read or written */
+static int terminal_load_history(lua_State *L) {
   lua_pushboolean(L, read_history(luaL_checkstring(L, 1)) == 0);
   return 1;
 }
 
-static int readline_save(lua_State *L) {
-  stifle_history((int)luaL_optinteger(L, 2, 1000));
+static int terminal_save_history(lua_State *L) {
   lua_pushboolean(L, write_history(luaL_checkstring(L, 1)) == 0);
   return 1;
 }
 
-int luaopen_spd_readline(lua_State *L) {
-  static const luaL_Reg functions[] = {{"setup", readline_setup}, {"read", readline_read}, {"add", readline_add},
-                                       {"load", readline_load},   {"save", readline_save}, {NULL, NULL}};
-  luaL_newlib(L, functions);
-  return 1;
+static int terminal_close(lua_State *L) {
+  (void)L;
+  clear_history();
+  return 0;
+}
+
+static const luaL_Reg functions[] = {{"read", terminal_read},
+                                     {"set_completer", terminal_set_completer},
+                                     {"add_history", terminal_add_history},
+                                     {"load_history", terminal_load_history},
+                                     {"save_history", terminal_save_history},
+                                     {"close", terminal_close},
+                                     {NULL, NULL}};
+
+void spdL_open_readline(lua_State *L) {
+  rl_readline_name = "spdlua"; /* for ~/.inputrc */
+  rl_attempted_completion_function = complete;
+  rl_completer_word_break_characters = " \t\n\"\\'><=;:+-*/%^~#{}()[].,|&";
+  stifle_history(HISTORY_LINES);
+  luaL_setfuncs(L, functions, 0);
 }

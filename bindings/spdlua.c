@@ -1,273 +1,297 @@
 /*
-** The host: runs a script, text from the command line, or the interactive session, as `lua` does, with the
-** module spd.core built in and the package found beside the program.
+** spdlua: Lua with spd.core inside. Runs a script as `lua` does, or a REPL.
+**
+** Exit status: 0; the status of an error object {status =, message =}, which is printed as one line; 1 for any other
+** error, with a traceback; 2 for bad usage; 130 when interrupted.
 */
-#include <libgen.h>
-#include <limits.h>
+#include <lauxlib.h>
+#include <lua.h>
 #include <lualib.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cblas.h>
-
+#include "posix.h"
+#include "repl.h"
+#include "blas.h"
 #include "spdl.h"
 
 int luaopen_spd_core(lua_State *L);
-int luaopen_spd_readline(lua_State *L);
 
-enum { FAILED = 1, BAD_USAGE = 2, INTERRUPTED = 130 };
+static const char usage_text[] =
+    "usage: spdlua [options] [script [args]]\n"
+    "  -e code   run code\n"
+    "  -l name   require library 'name' into global 'name' (-l global=name: into 'global')\n"
+    "  -i        REPL after the script\n"
+    "  -v        show the version\n"
+    "  -E        ignore environment variables\n"
+    "  -W        turn warnings on\n"
+    "  -h        show this text\n"
+    "  --        end of options\n"
+    "  -         run stdin as a script\n"
+    "Without a script: the REPL; or, if stdin is not a terminal, run stdin.\n";
 
-static lua_State *running; /* for the signal handler alone */
+/* ---- command line -------------------------------------------------------------------------- */
 
-/*
-** An OpenBLAS older than the processor takes its slowest kernels. It chooses when it is loaded, so the program
-** starts itself again with a better choice named.
-*/
-static void choose_blas_kernels(char **argv) {
-#if defined(__x86_64__)
-  const char *core = NULL;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-    core = "SkylakeX";
-  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    core = "Haswell";
-  const char *chosen = openblas_get_corename();
-  if (core == NULL || (strcmp(chosen, "Prescott") != 0 && strcmp(chosen, "Nehalem") != 0)) return;
-  if (getenv("OPENBLAS_CORETYPE") != NULL || setenv("OPENBLAS_CORETYPE", core, 1) != 0) return;
-  execv("/proc/self/exe", argv);
-#else
-  (void)argv;
-#endif
+typedef struct {
+  int script; /* index in argv; argc: none */
+  bool interactive, version, help, no_environment, warnings, runs_code;
+  const char *bad; /* an option that there is not, or that lacks its argument */
+} command;
+
+/* The flag that a one-letter option sets; NULL for any other word. */
+static bool *flag_of(command *c, const char *word) {
+  if (strcmp(word, "--help") == 0) return &c->help;
+  if (word[1] == '\0' || word[2] != '\0') return NULL;
+  switch (word[1]) {
+    case 'i': return &c->interactive;
+    case 'v': return &c->version;
+    case 'h': return &c->help;
+    case 'E': return &c->no_environment;
+    case 'W': return &c->warnings;
+    default: return NULL;
+  }
+}
+
+static bool is_code_option(const char *word) { return word[0] == '-' && (word[1] == 'e' || word[1] == 'l'); }
+
+static command parse(int argc, char **argv) {
+  command c = {.script = argc};
+  for (int i = 1; i < argc; i++) {
+    const char *word = argv[i];
+    if (word[0] != '-' || word[1] == '\0') {
+      c.script = i;
+      return c;
+    }
+    if (strcmp(word, "--") == 0) {
+      c.script = i + 1;
+      return c;
+    }
+    bool *flag = flag_of(&c, word);
+    if (flag != NULL) {
+      *flag = true;
+    } else if (is_code_option(word) && (word[2] != '\0' || i + 1 < argc)) {
+      if (word[1] == 'e') c.runs_code = true;
+      if (word[2] == '\0') i++;
+    } else {
+      c.bad = word;
+      return c;
+    }
+  }
+  return c;
 }
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
-static int integer_field(lua_State *L, int index, const char *name) {
-  int is_integer = 0;
-  int value = 0;
-  if (lua_istable(L, index)) {
-    lua_getfield(L, index, name);
-    value = (int)lua_tointegerx(L, -1, &is_integer);
+static void print_error(const char *text) {
+  fprintf(stderr, "spdlua: %s\n", text);
+  fflush(stderr);
+}
+
+/* Print the error on top of the stack, pop it, and return the exit status that it stands for. */
+static int report(lua_State *L) {
+  lua_Integer status = 1;
+  if (lua_istable(L, -1)) { /* an error object: the message handler lets no other table through */
+    lua_getfield(L, -1, "status");
+    status = lua_tointeger(L, -1);
+    lua_getfield(L, -2, "message");
+    lua_replace(L, -3);
     lua_pop(L, 1);
   }
-  return is_integer ? value : -1;
+  const char *text = lua_tostring(L, -1);
+  print_error(text == NULL ? "error without a message" : text);
+  lua_pop(L, 1);
+  return status >= 1 && status <= 255 ? (int)status : 1;
 }
 
-/* Error objects with a status pass; anything else gets a traceback. */
-static int add_traceback(lua_State *L) {
-  if (integer_field(L, 1, "status") >= 0) return 1;
-  const char *message = lua_tostring(L, 1);
-  if (message == NULL) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) return 1;
-    message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
-  }
-  luaL_traceback(L, L, message, 1);
-  return 1;
+static int run(lua_State *L, int loaded, int arguments) {
+  if (loaded == LUA_OK) loaded = spdL_interruptible_call(L, arguments, 0);
+  return loaded == LUA_OK ? 0 : report(L);
 }
 
-/* Print the error on top of the stack; returns the exit status. */
-static int report(lua_State *L, int status) {
-  if (status == LUA_OK) return EXIT_SUCCESS;
-  const int wanted = integer_field(L, -1, "status");
-  const char *message = luaL_tolstring(L, -1, NULL);
-  const bool interrupt = wanted < 0 && strstr(message, "interrupted!") != NULL;
-  fflush(stdout);
-  fprintf(stderr, "spdlua: %s\n", interrupt ? "interrupted" : message);
-  lua_pop(L, 2);
-  return interrupt ? INTERRUPTED : wanted >= 0 ? wanted : FAILED;
+/* ---- where things are ---------------------------------------------------------------------- */
+
+/* ROOT/lua holds the Lua package. Returns whether it does. */
+static bool has_package(lua_State *L, const char *root) {
+  const char *file = lua_pushfstring(L, "%s/lua/spd/init.lua", root);
+  const bool found = access(file, R_OK) == 0;
+  lua_pop(L, 1);
+  return found;
 }
 
-static void stop(lua_State *L, lua_Debug *debug) {
-  (void)debug;
-  lua_sethook(L, NULL, 0, 0);
-  luaL_error(L, "interrupted!");
-}
-
-static void on_interrupt(int number) {
-  signal(number, SIG_DFL);
-  lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
-}
-
-static int call(lua_State *L, int arguments, int results) {
-  const int base = lua_gettop(L) - arguments;
-  lua_pushcfunction(L, add_traceback);
-  lua_insert(L, base);
-  running = L;
-  signal(SIGINT, on_interrupt);
-  const int status = lua_pcall(L, arguments, results, base);
-  signal(SIGINT, SIG_DFL);
-  lua_remove(L, base);
-  return status;
-}
-
-/* ---- the state ----------------------------------------------------------------------------- */
-
-/* Put a folder's modules in front of package.path, and its C modules in front of package.cpath. */
-static void add_paths(lua_State *L, const char *lua_folder, const char *c_folder) {
+/* Put templates before those of package.FIELD. */
+static void prepend(lua_State *L, const char *field, const char *templates) {
   lua_getglobal(L, "package");
-  lua_getfield(L, -1, "path");
-  lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", lua_folder, lua_folder, lua_tostring(L, -1));
-  lua_setfield(L, -3, "path");
-  lua_getfield(L, -2, "cpath");
-  lua_pushfstring(L, "%s/?.so;%s", c_folder, lua_tostring(L, -1));
-  lua_setfield(L, -4, "cpath");
-  lua_pop(L, 3);
-}
-
-/* Beside the program in a checkout, in share/ and lib/ where it is installed. */
-static void find_package(lua_State *L) {
-  char path[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0) return;
-  path[length] = '\0';
-  const char *folder = dirname(path);
-  lua_pushfstring(L, "%s/lua/spd/init.lua", folder);
-  const bool checkout = access(lua_tostring(L, -1), R_OK) == 0;
-  lua_pop(L, 1);
-  const char *code = lua_pushfstring(L, checkout ? "%s/lua" : "%s/../share/spdlua/lua", folder);
-  const char *modules = lua_pushfstring(L, checkout ? "%s/build/release" : "%s/../lib/lua/5.4", folder);
-  add_paths(L, code, modules);
+  lua_getfield(L, -1, field);
+  lua_pushfstring(L, "%s;%s", templates, lua_tostring(L, -1));
+  lua_setfield(L, -3, field);
   lua_pop(L, 2);
 }
 
-static void preload(lua_State *L, const char *name, lua_CFunction open) {
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, open);
-  lua_setfield(L, -2, name);
-  lua_pop(L, 1);
+/* The package lies beside the executable, two folders above it (build/MODE), or in PREFIX/share/spdlua. */
+static void set_paths(lua_State *L) {
+  static const char *const places[] = {"", "/../..", "/../share/spdlua"};
+  const int top = lua_gettop(L);
+  spdL_push_executable(L);
+  const char *executable = lua_tostring(L, -1);
+  const char *slash = executable == NULL ? NULL : strrchr(executable, '/');
+  if (slash == NULL) return lua_settop(L, top);
+  const char *folder = lua_pushlstring(L, executable, (size_t)(slash - executable));
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    const char *root = lua_pushfstring(L, "%s%s", folder, places[i]);
+    if (!has_package(L, root)) continue;
+    const bool installed = i == 2;
+    prepend(L, "path", lua_pushfstring(L, "%s/lua/?.lua;%s/lua/?/init.lua", root, root));
+    prepend(L, "cpath", lua_pushfstring(L, installed ? "%s/../../lib/lua/5.4/?.so" : "%s/build/double/?.so", root));
+    break;
+  }
+  lua_settop(L, top);
 }
 
-static void set_arguments(lua_State *L, char **argv, int argc, int script) {
-  lua_createtable(L, argc, 1);
+static void open_libraries(lua_State *L, bool no_environment) {
+  if (no_environment) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
+  luaL_openlibs(L);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_spd_core);
+  lua_setfield(L, -2, "spd.core");
+  lua_pop(L, 1);
+  set_paths(L);
+}
+
+/* arg[0] is the script, or spdlua itself; options before it have negative indices. */
+static void set_arg(lua_State *L, int argc, char **argv, int script) {
+  const int zero = script < argc ? script : 0;
+  lua_createtable(L, argc - zero, zero + 1);
   for (int i = 0; i < argc; i++) {
     lua_pushstring(L, argv[i]);
-    lua_seti(L, -2, i - script);
+    lua_rawseti(L, -2, i - zero);
   }
   lua_setglobal(L, "arg");
 }
 
-/* ---- what the command line asks for -------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------- */
 
-static int run_text(lua_State *L, const char *text, const char *name) {
-  int status = luaL_loadbuffer(L, text, strlen(text), name);
-  if (status == LUA_OK) status = call(L, 0, 0);
-  return report(L, status);
+static int run_init(lua_State *L) {
+  const char *name = "=LUA_INIT_5_4", *code = getenv(name + 1);
+  if (code == NULL) code = getenv((name = "=LUA_INIT") + 1);
+  if (code == NULL) return 0;
+  if (code[0] == '@') return run(L, luaL_loadfile(L, code + 1), 0);
+  return run(L, luaL_loadbuffer(L, code, strlen(code), name), 0);
 }
 
-static int require_module(lua_State *L, const char *module) {
+/* -l name, -l global=name */
+static int run_require(lua_State *L, const char *word) {
+  const char *equals = strchr(word, '=');
+  const char *module = equals == NULL ? word : equals + 1;
+  lua_pushlstring(L, word, equals == NULL ? strlen(word) : (size_t)(equals - word));
   lua_getglobal(L, "require");
   lua_pushstring(L, module);
-  const int status = call(L, 1, 1);
-  if (status == LUA_OK) lua_setglobal(L, module);
-  return report(L, status);
-}
-
-static int run_script(lua_State *L, char **argv) {
-  const char *name = strcmp(argv[0], "-") == 0 ? NULL : argv[0];
-  if (name != NULL && access(name, R_OK) != 0) {
-    fprintf(stderr, "spdlua: %s: cannot be read (expected a script)\n", name);
-    return BAD_USAGE;
-  }
-  int count = 0;
-  int status = luaL_loadfile(L, name);
-  for (char **word = argv + 1; status == LUA_OK && *word != NULL; word++, count++) {
-    luaL_checkstack(L, 2, "too many arguments");
-    lua_pushstring(L, *word);
-  }
-  if (status == LUA_OK) status = call(L, count, 0);
-  return report(L, status);
-}
-
-static int run_session(lua_State *L) {
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "spd.repl");
-  int status = call(L, 1, 1);
-  if (status == LUA_OK) {
-    lua_getfield(L, -1, "run");
-    status = call(L, 0, 0);
-  }
-  return report(L, status);
-}
-
-static int usage(const char *option) {
-  fprintf(stderr,
-          "spdlua: unknown or incomplete option '%s'\n"
-          "usage: spdlua [options] [script [args]]\n"
-          "  -e text    run text\n"
-          "  -l module  require a module as a global\n"
-          "  -i         interactive session after the script\n"
-          "  -v         print the version\n"
-          "  -          run standard input\n"
-          "  --         end of options\n",
-          option);
-  return BAD_USAGE;
-}
-
-typedef struct {
-  char **argv;
-  int argc, status;
-} command;
-
-/* One option at argv[*i]; false when the session is to end with its status. */
-static bool run_option(lua_State *L, command *c, int *i, bool *interactive, bool *busy) {
-  const char *option = c->argv[*i];
-  const char letter = option[1], *rest = option + 2;
-  if ((letter == 'e' || letter == 'l') && *rest == '\0') rest = ++*i < c->argc ? c->argv[*i] : NULL;
-  if (rest == NULL || ((letter == 'i' || letter == 'v') && *rest != '\0') || strchr("elivW", letter) == NULL) {
-    c->status = usage(option);
-    return false;
-  }
-  *busy = *busy || letter == 'e' || letter == 'v';
-  if (letter == 'e') c->status = run_text(L, rest, "=(command line)");
-  if (letter == 'l') c->status = require_module(L, rest);
-  if (letter == 'v') printf("spdlua %s, %s, kernels for %s\n", SPD_VERSION, LUA_RELEASE, spd_instruction_set(spdL_context(L)));
-  if (letter == 'i') *interactive = true;
-  return c->status == EXIT_SUCCESS;
-}
-
-/* The index of the script, or argc; only "-x" words before it are options. */
-static int find_script(const command *c) {
-  int i = 1;
-  for (; i < c->argc && c->argv[i][0] == '-' && c->argv[i][1] != '\0'; i++) {
-    if (strcmp(c->argv[i], "--") == 0) return i + 1;
-    if ((c->argv[i][1] == 'e' || c->argv[i][1] == 'l') && c->argv[i][2] == '\0') i++;
-  }
-  return i < c->argc ? i : c->argc;
-}
-
-static int protected_main(lua_State *L) {
-  command *c = lua_touserdata(L, 1);
-  const int script = find_script(c);
-  luaL_openlibs(L);
-  preload(L, "spd.core", luaopen_spd_core);
-  preload(L, "spd.readline", luaopen_spd_readline);
-  luaL_requiref(L, "spd.core", luaopen_spd_core, 0);
+  if (spdL_interruptible_call(L, 1, 1) != LUA_OK) return report(L);
+  lua_pushglobaltable(L);
+  lua_rotate(L, -3, 1);
+  lua_settable(L, -3);
   lua_pop(L, 1);
-  find_package(L);
-  set_arguments(L, c->argv, c->argc, script < c->argc ? script : 0);
-  bool interactive = false, busy = false;
-  for (int i = 1; i < script && strcmp(c->argv[i], "--") != 0; i++)
-    if (!run_option(L, c, &i, &interactive, &busy)) return 0;
-  if (script < c->argc) c->status = run_script(L, c->argv + script);
-  else if (!interactive && !busy && !isatty(STDIN_FILENO)) c->status = run_script(L, (char *[]){"-", NULL});
-  if (interactive || (script >= c->argc && !busy && isatty(STDIN_FILENO))) c->status = run_session(L);
   return 0;
 }
 
-int main(int argc, char **argv) {
-  choose_blas_kernels(argv);
+static int run_options(lua_State *L, char **argv, int end) {
+  int status = 0;
+  for (int i = 1; i < end && status == 0; i++) {
+    if (!is_code_option(argv[i])) continue;
+    const bool code = argv[i][1] == 'e';
+    const char *text = argv[i][2] != '\0' ? argv[i] + 2 : argv[++i];
+    status = code ? run(L, luaL_loadbuffer(L, text, strlen(text), "=(command line)"), 0) : run_require(L, text);
+  }
+  return status;
+}
+
+static int run_file(lua_State *L, const char *path) {
+  const int loaded = luaL_loadfile(L, path);
+  if (loaded == LUA_ERRFILE) {
+    report(L);
+    return 2;
+  }
+  if (loaded != LUA_OK) return report(L);
+  lua_getglobal(L, "arg");
+  const int count = lua_istable(L, -1) ? (int)luaL_len(L, -1) : 0;
+  luaL_checkstack(L, count + 3, "too many arguments to script");
+  for (int i = 1; i <= count; i++) lua_rawgeti(L, -i, i);
+  lua_remove(L, -count - 1);
+  return run(L, LUA_OK, count);
+}
+
+static int run_repl(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "spd.repl");
+  if (spdL_interruptible_call(L, 1, 1) != LUA_OK) return report(L);
+  lua_getfield(L, -1, "run");
+  spdL_push_terminal(L);
+  lua_pushboolean(L, isatty(STDIN_FILENO));
+  return run(L, LUA_OK, 2);
+}
+
+static int run_command(lua_State *L, int argc, char **argv, const command *c) {
+  int status = c->no_environment ? 0 : run_init(L);
+  const bool has_script = c->script < argc;
+  const int end = c->script < argc ? c->script : argc;
+  if (status == 0) status = run_options(L, argv, end);
+  if (status == 0 && has_script) {
+    const bool from_stdin = strcmp(argv[c->script], "-") == 0 && strcmp(argv[c->script - 1], "--") != 0;
+    status = run_file(L, from_stdin ? NULL : argv[c->script]);
+  }
+  if (status != 0) return status;
+  const bool only_options = has_script || c->runs_code || c->version;
+  if (c->interactive || (!only_options && isatty(STDIN_FILENO))) return run_repl(L);
+  return only_options ? 0 : run_file(L, NULL);
+}
+
+typedef struct {
+  int argc;
+  char **argv;
+  const command *command;
+} invocation;
+
+/* All that can raise a Lua error; returns the exit status. */
+static int protected_main(lua_State *L) {
+  const invocation *call = lua_touserdata(L, 1);
+  luaL_checkversion(L);
+  open_libraries(L, call->command->no_environment);
+  if (call->command->warnings) lua_warning(L, "@on", 0);
+  set_arg(L, call->argc, call->argv, call->command->script);
+  lua_pushinteger(L, run_command(L, call->argc, call->argv, call->command));
+  return 1;
+}
+
+static int run_state(const invocation *call) {
   lua_State *L = luaL_newstate();
   if (L == NULL) {
-    fprintf(stderr, "spdlua: not enough memory\n");
-    return FAILED;
+    print_error("not enough memory");
+    return 1;
   }
-  command c = {.argv = argv, .argc = argc, .status = EXIT_SUCCESS};
   lua_pushcfunction(L, protected_main);
-  lua_pushlightuserdata(L, &c);
-  const int status = lua_pcall(L, 1, 0, 0);
-  if (status != LUA_OK) c.status = report(L, status);
+  lua_pushlightuserdata(L, (void *)call);
+  const int failed = lua_pcall(L, 1, 1, 0);
+  const int status = failed != LUA_OK ? report(L) : (int)lua_tointeger(L, -1);
   lua_close(L);
-  return c.status;
+  return status;
+}
+
+int main(int argc, char **argv) {
+  spdL_choose_blas_kernels(argv);
+  const command c = parse(argc, argv);
+  if (c.bad != NULL) {
+    fprintf(stderr, "spdlua: %s '%s'\n%s", is_code_option(c.bad) ? "argument needed after" : "unknown option", c.bad,
+            usage_text);
+    return 2;
+  }
+  if (c.help) return fputs(usage_text, stdout) < 0;
+  if (c.version) {
+    printf("spdlua %s (%s)\n", SPD_VERSION, LUA_RELEASE);
+    fflush(stdout);
+  }
+  return run_state(&(invocation){argc, argv, &c});
 }

@@ -502,7 +502,8 @@ static const spdL_function methods[] = {
     {"item", tensor_item, "t:item() -> number\nThe element of a tensor of one element."},
     {"totable", tensor_totable, "t:totable() -> nested tables\nThe elements as Lua numbers."},
     {"fill", tensor_fill, "t:fill(value) -> t\nOverwrite all elements."},
-    {"copy_from", tensor_copy_from, "t:copy_from(other) -> t\nOverwrite all elements by those of a tensor of the same shape."},
+    {"copy_from", tensor_copy_from,
+     "t:copy_from(other) -> t\nOverwrite all elements by those of a tensor of the same shape."},
     {"clone", tensor_clone, "t:clone() -> tensor\nA copy of its own. A copy of a parameter is not a parameter."},
     {"parameter", tensor_parameter,
      "t:parameter() -> t\nMake t trainable: tape:backward adds to t.gradient, a tensor of the same shape."},
@@ -510,7 +511,7 @@ static const spdL_function methods[] = {
     {"close", tensor_close, "t:close()\nFree the memory now instead of at the next collection."},
     {NULL, NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__gc", tensor_close},         {"__close", tensor_close},
+static const luaL_Reg metamethods[] = {{"__gc", tensor_close},          {"__close", tensor_close},
                                        {"__tostring", tensor_tostring}, {"__len", tensor_length},
                                        {"__index", tensor_index},       {NULL, NULL}};
 

@@ -43,7 +43,7 @@ struct spd_context {
   bool stop;
   pthread_mutex_t mutex;
   pthread_cond_t wake;
-  int threads; /* the caller and threads - 1 workers */
+  int threads;  /* the caller and threads - 1 workers */
   int capacity; /* of the next two lists */
   worker *workers;
   void **scratch;
@@ -61,9 +61,7 @@ bool spd_fail(spd_context *context, const char *format, ...) {
 const char *spd_error(const spd_context *context) { return context->error; }
 size_t spd_live_bytes(const spd_context *context) { return context->live_bytes; }
 uint64_t spd_allocation_count(const spd_context *context) { return context->allocations; }
-void spd_fail_allocation(spd_context *context, uint64_t n) {
-  context->fail_at = n == 0 ? 0 : context->allocations + n;
-}
+void spd_fail_allocation(spd_context *context, uint64_t n) { context->fail_at = n == 0 ? 0 : context->allocations + n; }
 int spd_threads(const spd_context *context) { return context->threads; }
 const spd_kernels *spd_context_kernels(const spd_context *context) { return context->kernels; }
 const char *spd_instruction_set(const spd_context *context) { return context->kernels->name; }
@@ -80,8 +78,7 @@ bool spd_set_instruction_set(spd_context *context, const char *name) {
 void *spd_allocate_uninitialized(spd_context *context, size_t bytes) {
   void *memory = NULL;
   context->allocations++;
-  if (context->allocations == context->fail_at ||
-      posix_memalign(&memory, 64, bytes == 0 ? 1 : bytes) != 0) {
+  if (context->allocations == context->fail_at || posix_memalign(&memory, 64, bytes == 0 ? 1 : bytes) != 0) {
     spd_fail(context, "not enough memory for %zu bytes", bytes);
     return NULL;
   }

@@ -66,10 +66,10 @@ static bool map_backward(spd_tape *tape, spd_node *node) {
   return !failed;
 }
 
-#define MAP_OPERATOR(text, zero)                                                                   \
-  {                                                                                                \
+#define MAP_OPERATOR(text, zero)                                                                           \
+  {                                                                                                        \
     .name = text, .forward = map_forward, .backward = map_backward, .row_inputs = 1, .backward_inputs = 1, \
-    .keeps_zero_rows = zero                                                                        \
+    .keeps_zero_rows = zero                                                                                \
   }
 static const spd_operator map_operators[SPD_MAP_COUNT] = {
     [SPD_MAP_RELU] = MAP_OPERATOR("relu", true),
@@ -86,7 +86,7 @@ static const spd_operator shift_operator = MAP_OPERATOR("affine", false);
 /* A handle as an operand of reals with its shape in the recording; false with a message. */
 static bool take_shape(spd_tape *tape, spd_recording *recording, int i) {
   spd_operand operand;
-  const char *name = recording->operator->name;
+  const char *name = recording->kind->name;
   if (!spd_operand_of(tape, name, recording->input[i], &operand)) return false;
   if (spd_node_at(tape, operand.node)->dtype != SPD_REAL)
     return spd_fail(spd_tape_context(tape), "%s: expected real numbers, found int32", name);
@@ -95,11 +95,10 @@ static bool take_shape(spd_tape *tape, spd_recording *recording, int i) {
 }
 
 static spd_value record_map(spd_tape *tape, spd_value x, spd_map f, double a, double b) {
-  spd_recording recording = {
-      .operator= f == SPD_MAP_AFFINE && b != 0 ? &shift_operator : &map_operators[f],
-      .inputs = 1,
-      .input = {x},
-      .attributes = {.map = f, .a = a, .b = b}};
+  spd_recording recording = {.kind = f == SPD_MAP_AFFINE && b != 0 ? &shift_operator : &map_operators[f],
+                             .inputs = 1,
+                             .input = {x},
+                             .attributes = {.map = f, .a = a, .b = b}};
   return take_shape(tape, &recording, 0) ? spd_record(tape, &recording) : SPD_INVALID;
 }
 
@@ -178,7 +177,8 @@ static bool multiply_forward(spd_tape *tape, spd_node *node) {
 static bool multiply_backward(spd_tape *tape, spd_node *node) {
   for (int i = 0; i < 2; i++) {
     bool failed;
-    numbers job = {.a = node->gradient, .b = spd_real_data(spd_input(tape, node, 1 - i)), .count = spd_node_count(node)};
+    numbers job = {
+        .a = node->gradient, .b = spd_real_data(spd_input(tape, node, 1 - i)), .count = spd_node_count(node)};
     job.out = spd_input_gradient(tape, node, i, &job.add, &failed);
     if (failed) return false;
     if (job.out != NULL) each_part(tape, &job, multiply_add_part);
@@ -186,11 +186,8 @@ static bool multiply_backward(spd_tape *tape, spd_node *node) {
   return true;
 }
 
-static const spd_operator add_operator = {.name = "add",
-                                          .forward = combine_forward,
-                                          .backward = combine_backward,
-                                          .row_inputs = 3,
-                                          .keeps_zero_rows = true};
+static const spd_operator add_operator = {
+    .name = "add", .forward = combine_forward, .backward = combine_backward, .row_inputs = 3, .keeps_zero_rows = true};
 static const spd_operator subtract_operator = {.name = "subtract",
                                                .forward = combine_forward,
                                                .backward = combine_backward,
@@ -203,14 +200,14 @@ static const spd_operator multiply_operator = {.name = "multiply",
                                                .backward_inputs = 3,
                                                .zero_inputs = 3};
 
-static spd_value record_pair(spd_tape *tape, const spd_operator *operator, spd_value a, spd_value b, double scale) {
-  spd_recording first = {.operator= operator, .inputs = 2, .input = {a, b}, .attributes = {.a = scale}};
+static spd_value record_pair(spd_tape *tape, const spd_operator *kind, spd_value a, spd_value b, double scale) {
+  spd_recording first = {.kind = kind, .inputs = 2, .input = {a, b}, .attributes = {.a = scale}};
   spd_recording second = first;
   if (!take_shape(tape, &first, 0) || !take_shape(tape, &second, 1)) return SPD_INVALID;
   if (first.dimensions != second.dimensions ||
       memcmp(first.shape, second.shape, (size_t)first.dimensions * sizeof *first.shape) != 0) {
     char x[128], y[128];
-    spd_fail(spd_tape_context(tape), "%s: shapes differ: %s and %s", operator->name,
+    spd_fail(spd_tape_context(tape), "%s: shapes differ: %s and %s", kind->name,
              spd_format_shape(x, sizeof x, first.dimensions, first.shape),
              spd_format_shape(y, sizeof y, second.dimensions, second.shape));
     return SPD_INVALID;
@@ -241,11 +238,12 @@ static bool reshape_backward(spd_tape *tape, spd_node *node) {
   return !failed;
 }
 
-static const spd_operator reshape_operator = {.name = "reshape", .forward = reshape_forward, .backward = reshape_backward};
+static const spd_operator reshape_operator = {
+    .name = "reshape", .forward = reshape_forward, .backward = reshape_backward};
 
 spd_value spd_reshape(spd_tape *tape, spd_value x, int dimensions, const int64_t *shape) {
   spd_context *context = spd_tape_context(tape);
-  spd_recording recording = {.operator= &reshape_operator, .inputs = 1, .input = {x}};
+  spd_recording recording = {.kind = &reshape_operator, .inputs = 1, .input = {x}};
   int64_t before, after;
   if (!take_shape(tape, &recording, 0) || !spd_count_elements(context, dimensions, shape, &after) ||
       !spd_count_elements(context, recording.dimensions, recording.shape, &before))

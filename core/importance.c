@@ -12,7 +12,7 @@ static int64_t parts(int64_t count, int64_t size) { return (count + size - 1) / 
 /* Record inputs h [..., C] (the first `rows` of them) and parameters [C] or [C, n] as given in `columns`:
 ** 0 for [C], 1 for [C, n] with one n. The result has the shape of h. */
 static bool take_gate_shapes(spd_tape *tape, spd_recording *recording, int rows, const int *columns) {
-  const char *name = recording->operator->name;
+  const char *name = recording->kind->name;
   int64_t neurons = -1;
   for (int i = 0; i < recording->inputs; i++) {
     spd_operand operand;
@@ -165,7 +165,7 @@ static const spd_operator gate_mlp_operator = {.name = "gate_mlp",
                                                .backward_inputs = 0x1f};
 
 spd_value spd_gate_mlp(spd_tape *tape, spd_value h, spd_value w1, spd_value b1, spd_value w2, spd_value b2) {
-  spd_recording recording = {.operator= &gate_mlp_operator, .inputs = 5, .input = {h, w1, b1, w2, b2}};
+  spd_recording recording = {.kind = &gate_mlp_operator, .inputs = 5, .input = {h, w1, b1, w2, b2}};
   static const int columns[] = {0, 1, 1, 1, 0};
   return take_gate_shapes(tape, &recording, 1, columns) ? spd_record(tape, &recording) : SPD_INVALID;
 }
@@ -259,7 +259,7 @@ static const spd_operator gate_linear_operator = {.name = "gate_linear",
                                                   .backward_inputs = 3};
 
 spd_value spd_gate_linear(spd_tape *tape, spd_value h, spd_value w, spd_value b) {
-  spd_recording recording = {.operator= &gate_linear_operator, .inputs = 3, .input = {h, w, b}};
+  spd_recording recording = {.kind = &gate_linear_operator, .inputs = 3, .input = {h, w, b}};
   static const int columns[] = {0, 0, 0};
   return take_gate_shapes(tape, &recording, 1, columns) ? spd_record(tape, &recording) : SPD_INVALID;
 }
@@ -366,7 +366,7 @@ static const spd_operator given_mask_operator = {.name = "given_mask",
                                                  .zero_inputs = 1};
 
 spd_value spd_stochastic_mask(spd_tape *tape, spd_value h, spd_value g, spd_draw draw) {
-  spd_recording recording = {.operator= &stochastic_mask_operator,
+  spd_recording recording = {.kind = &stochastic_mask_operator,
                              .inputs = 2,
                              .input = {h, g},
                              .attributes = {.draw = draw},
@@ -375,6 +375,6 @@ spd_value spd_stochastic_mask(spd_tape *tape, spd_value h, spd_value g, spd_draw
 }
 
 spd_value spd_given_mask(spd_tape *tape, spd_value h, spd_value g, spd_value r) {
-  spd_recording recording = {.operator= &given_mask_operator, .inputs = 3, .input = {h, g, r}};
+  spd_recording recording = {.kind = &given_mask_operator, .inputs = 3, .input = {h, g, r}};
   return take_gate_shapes(tape, &recording, 3, NULL) ? spd_record(tape, &recording) : SPD_INVALID;
 }

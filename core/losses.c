@@ -239,7 +239,7 @@ static const spd_operator softmax_kl_operator = {.name = "softmax_kl",
 
 /* Check that all inputs are real and of one shape, which becomes the recording's. */
 static bool take_shapes(spd_tape *tape, spd_recording *recording) {
-  const char *name = recording->operator->name;
+  const char *name = recording->kind->name;
   spd_context *context = spd_tape_context(tape);
   for (int i = 0; i < recording->inputs; i++) {
     spd_operand operand;
@@ -269,20 +269,20 @@ static spd_value record_scalar(spd_tape *tape, spd_recording *recording) {
 }
 
 spd_value spd_sum(spd_tape *tape, spd_value x) {
-  return record_scalar(tape, &(spd_recording){.operator= &sum_operator, .inputs = 1, .input = {x}});
+  return record_scalar(tape, &(spd_recording){.kind = &sum_operator, .inputs = 1, .input = {x}});
 }
 
 spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b) {
-  return record_scalar(tape, &(spd_recording){.operator= &squared_error_operator, .inputs = 2, .input = {a, b}});
+  return record_scalar(tape, &(spd_recording){.kind = &squared_error_operator, .inputs = 2, .input = {a, b}});
 }
 
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction) {
-  return record_scalar(
-      tape, &(spd_recording){.operator= &softmax_kl_operator, .inputs = 2, .input = {target, prediction}});
+  return record_scalar(tape,
+                       &(spd_recording){.kind = &softmax_kl_operator, .inputs = 2, .input = {target, prediction}});
 }
 
 spd_value spd_sum_columns(spd_tape *tape, spd_value x) {
-  spd_recording recording = {.operator= &sum_columns_operator, .inputs = 1, .input = {x}};
+  spd_recording recording = {.kind = &sum_columns_operator, .inputs = 1, .input = {x}};
   if (!take_shapes(tape, &recording)) return SPD_INVALID;
   if (recording.dimensions < 1) {
     spd_fail(spd_tape_context(tape), "sum_columns: expected at least one dimension");

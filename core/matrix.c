@@ -21,8 +21,8 @@ enum {
 
 typedef struct {
   spd_product p;
-  int64_t part;        /* rows of the result, or length of the reduction, of a task */
-  spd_real *partial;   /* one result per task, when the reduction is cut */
+  int64_t part;      /* rows of the result, or length of the reduction, of a task */
+  spd_real *partial; /* one result per task, when the reduction is cut */
   bool cut_columns;
 } product_job;
 
@@ -105,7 +105,8 @@ typedef struct {
 
 static matrix matrix_of(const spd_node *x, spd_operand operand) {
   const int64_t rows = spd_node_rows(x), columns = spd_node_columns(x);
-  return operand.transposed ? (matrix){x->data, columns, rows, columns, true} : (matrix){x->data, rows, columns, columns, false};
+  return operand.transposed ? (matrix){x->data, columns, rows, columns, true}
+                            : (matrix){x->data, rows, columns, columns, false};
 }
 
 static bool matmul_forward(spd_tape *tape, spd_node *node) {
@@ -164,7 +165,7 @@ static bool is_real(spd_tape *tape, spd_operand operand) { return spd_node_at(ta
 
 spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b) {
   spd_operand x, y;
-  spd_recording recording = {.operator= &matmul_operator, .inputs = 2, .input = {a, b}, .transposable = 3};
+  spd_recording recording = {.kind = &matmul_operator, .inputs = 2, .input = {a, b}, .transposable = 3};
   if (!spd_operand_of(tape, "matmul", a, &x) || !spd_operand_of(tape, "matmul", b, &y)) return SPD_INVALID;
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];
@@ -251,8 +252,7 @@ static bool add_bias_backward(spd_tape *tape, spd_node *node) {
   bool add, failed;
   spd_real *dx = spd_input_gradient(tape, node, 0, &add, &failed);
   if (failed) return false;
-  if (dx != NULL)
-    spd_context_kernels(spd_tape_context(tape))->scale(dx, node->gradient, 1, spd_node_count(node), add);
+  if (dx != NULL) spd_context_kernels(spd_tape_context(tape))->scale(dx, node->gradient, 1, spd_node_count(node), add);
   row_job job = {.x = node->gradient, .rows = spd_node_rows(node), .columns = spd_node_columns(node)};
   job.out = spd_input_gradient(tape, node, 1, &job.add, &failed);
   if (job.out == NULL) return !failed;
@@ -264,7 +264,7 @@ static const spd_operator add_bias_operator = {
 
 spd_value spd_add_bias(spd_tape *tape, spd_value x, spd_value bias) {
   spd_operand a, b;
-  spd_recording recording = {.operator= &add_bias_operator, .inputs = 2, .input = {x, bias}};
+  spd_recording recording = {.kind = &add_bias_operator, .inputs = 2, .input = {x, bias}};
   if (!spd_operand_of(tape, "add_bias", x, &a) || !spd_operand_of(tape, "add_bias", bias, &b)) return SPD_INVALID;
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];
@@ -313,7 +313,7 @@ static const spd_operator sum_rows_operator = {.name = "sum_rows",
 
 spd_value spd_sum_rows(spd_tape *tape, spd_value x) {
   spd_operand a;
-  spd_recording recording = {.operator= &sum_rows_operator, .inputs = 1, .input = {x}};
+  spd_recording recording = {.kind = &sum_rows_operator, .inputs = 1, .input = {x}};
   if (!spd_operand_of(tape, "sum_rows", x, &a)) return SPD_INVALID;
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];
@@ -362,7 +362,7 @@ static const spd_operator embedding_operator = {
 
 spd_value spd_embedding(spd_tape *tape, spd_value ids, spd_value table) {
   spd_operand a, b;
-  spd_recording recording = {.operator= &embedding_operator, .inputs = 2, .input = {ids, table}};
+  spd_recording recording = {.kind = &embedding_operator, .inputs = 2, .input = {ids, table}};
   if (!spd_operand_of(tape, "embedding", ids, &a) || !spd_operand_of(tape, "embedding", table, &b)) return SPD_INVALID;
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];

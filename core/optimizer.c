@@ -12,8 +12,8 @@
 
 typedef struct {
   spd_tensor *parameter, *first_moment, *second_moment;
-  spd_tensor *delta;  /* of a tied parameter and of its partner: the change of this step */
-  int transposed_of;  /* index of the partner, or -1 */
+  spd_tensor *delta; /* of a tied parameter and of its partner: the change of this step */
+  int transposed_of; /* index of the partner, or -1 */
 } entry;
 
 struct spd_adamw {
@@ -87,7 +87,8 @@ bool spd_adamw_add(spd_adamw *optimizer, spd_tensor *parameter, spd_tensor *tran
   entry e = {.parameter = spd_tensor_retain(parameter), .transposed_of = -1};
   e.first_moment = spd_tensor_new(context, SPD_REAL, parameter->dimensions, parameter->shape);
   e.second_moment = spd_tensor_new(context, SPD_REAL, parameter->dimensions, parameter->shape);
-  if (e.first_moment == NULL || e.second_moment == NULL || (transposed_of != NULL && !tie(optimizer, &e, transposed_of))) {
+  if (e.first_moment == NULL || e.second_moment == NULL ||
+      (transposed_of != NULL && !tie(optimizer, &e, transposed_of))) {
     release(&e);
     return false;
   }

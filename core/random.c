@@ -34,9 +34,8 @@ spd_row_draw spd_row_draw_of(spd_draw draw) {
   const uint32_t seed[2] = {(uint32_t)draw.seed, (uint32_t)(draw.seed >> 32)};
   uint32_t mixed[4];
   spd_philox(counter, seed, mixed);
-  return (spd_row_draw){.key = {mixed[0], mixed[1]},
-                        .counter2 = draw.matrix << 16 | (draw.sample & 0xffff),
-                        .counter3 = draw.step};
+  return (spd_row_draw){
+      .key = {mixed[0], mixed[1]}, .counter2 = draw.matrix << 16 | (draw.sample & 0xffff), .counter3 = draw.step};
 }
 
 typedef struct {

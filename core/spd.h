@@ -140,25 +140,25 @@ bool spd_backward(spd_tape *tape, int count, const spd_value *losses, const doub
 /* x [..., n] stands for any leading dimensions. Operands of one operator that must agree in shape
 ** are checked when it is recorded. */
 
-spd_value spd_transpose(spd_tape *tape, spd_value x);                /* [m, n] -> [n, m]; free */
+spd_value spd_transpose(spd_tape *tape, spd_value x); /* [m, n] -> [n, m]; free */
 spd_value spd_reshape(spd_tape *tape, spd_value x, int dimensions, const int64_t *shape);
-spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b);      /* [..., k] [k, n] -> [..., n] */
-spd_value spd_add_bias(spd_tape *tape, spd_value x, spd_value bias); /* [..., n] + [n] */
+spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b);          /* [..., k] [k, n] -> [..., n] */
+spd_value spd_add_bias(spd_tape *tape, spd_value x, spd_value bias);     /* [..., n] + [n] */
 spd_value spd_embedding(spd_tape *tape, spd_value ids, spd_value table); /* int32 [...], [vocabulary, d] -> [..., d] */
 spd_value spd_add(spd_tape *tape, spd_value a, spd_value b);
 spd_value spd_subtract(spd_tape *tape, spd_value a, spd_value b);
 spd_value spd_multiply(spd_tape *tape, spd_value a, spd_value b);
 spd_value spd_affine(spd_tape *tape, spd_value x, double scale, double shift); /* scale x + shift */
-spd_value spd_power(spd_tape *tape, spd_value x, double exponent);   /* x >= 0; gradient 0 at x = 0 */
+spd_value spd_power(spd_tape *tape, spd_value x, double exponent);             /* x >= 0; gradient 0 at x = 0 */
 spd_value spd_absolute(spd_tape *tape, spd_value x);
 spd_value spd_relu(spd_tape *tape, spd_value x);
-spd_value spd_gelu(spd_tape *tape, spd_value x);                     /* exact: x Phi(x) */
-spd_value spd_lower_leaky(spd_tape *tape, spd_value x);              /* 0.01x below 0, x in [0,1], 1 above */
-spd_value spd_upper_leaky(spd_tape *tape, spd_value x);              /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
-spd_value spd_greater(spd_tape *tape, spd_value x, double threshold); /* 1 where x > threshold, else 0 */
-spd_value spd_sum(spd_tape *tape, spd_value x);                      /* all elements -> scalar [1] */
-spd_value spd_sum_rows(spd_tape *tape, spd_value x);                 /* [..., n] -> [n] */
-spd_value spd_sum_columns(spd_tape *tape, spd_value x);              /* [..., n] -> [...] */
+spd_value spd_gelu(spd_tape *tape, spd_value x);                       /* exact: x Phi(x) */
+spd_value spd_lower_leaky(spd_tape *tape, spd_value x);                /* 0.01x below 0, x in [0,1], 1 above */
+spd_value spd_upper_leaky(spd_tape *tape, spd_value x);                /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
+spd_value spd_greater(spd_tape *tape, spd_value x, double threshold);  /* 1 where x > threshold, else 0 */
+spd_value spd_sum(spd_tape *tape, spd_value x);                        /* all elements -> scalar [1] */
+spd_value spd_sum_rows(spd_tape *tape, spd_value x);                   /* [..., n] -> [n] */
+spd_value spd_sum_columns(spd_tape *tape, spd_value x);                /* [..., n] -> [...] */
 spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b); /* sum (a-b)^2 -> scalar */
 /* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar */
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
@@ -228,9 +228,9 @@ typedef struct spd_safetensors spd_safetensors; /* opaque: an open, checked file
 spd_safetensors *spd_safetensors_open(spd_context *context, const char *path);
 void spd_safetensors_close(spd_safetensors *file); /* NULL allowed */
 int spd_safetensors_count(const spd_safetensors *file);
-const char *spd_safetensors_name(const spd_safetensors *file, int i);  /* in file order */
+const char *spd_safetensors_name(const spd_safetensors *file, int i);    /* in file order */
 int spd_safetensors_find(const spd_safetensors *file, const char *name); /* -1 if absent */
-const char *spd_safetensors_dtype(const spd_safetensors *file, int i); /* "F32", "BF16", ... */
+const char *spd_safetensors_dtype(const spd_safetensors *file, int i);   /* "F32", "BF16", ... */
 const int64_t *spd_safetensors_shape(const spd_safetensors *file, int i, int *dimensions);
 /* A tensor of its own: F64, F32, F16, BF16 as SPD_REAL; I64, I32, I16, I8, U8, BOOL as SPD_INT32 (out of range
 ** is an error). */

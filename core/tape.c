@@ -51,6 +51,7 @@ int64_t spd_node_count(const spd_node *node) { return spd_node_rows(node) * spd_
 
 /* The smallest free block that fits and is not wasteful, or a new one. */
 void *spd_borrow(spd_tape *tape, size_t bytes, size_t *capacity) {
+  if (bytes == 0) bytes = 1; /* capacity 0 means that the data is not the tape's */
   size_t best = SIZE_MAX;
   for (size_t i = 0; i < tape->pool_count; i++)
     if (tape->pool[i].bytes >= bytes && tape->pool[i].bytes / 2 <= bytes &&
@@ -157,7 +158,7 @@ static uint64_t bits_of(double x) {
 
 static uint64_t hash_of(const spd_node *node) {
   const spd_attributes *a = &node->attributes;
-  uint64_t hash = mix((uint64_t)(uintptr_t)node->operator, (uint64_t)(uintptr_t)node->tensor);
+  uint64_t hash = mix((uint64_t)(uintptr_t)node->kind, (uint64_t)(uintptr_t)node->tensor);
   hash = mix(hash, node->version);
   for (int i = 0; i < node->inputs; i++)
     hash = mix(hash, (uint64_t)node->input[i].node << 1 | node->input[i].transposed);
@@ -174,7 +175,7 @@ static bool same_draw(const spd_draw *a, const spd_draw *b) {
 }
 
 static bool same_node(const spd_node *a, const spd_node *b) {
-  if (a->operator != b->operator || a->tensor != b->tensor || a->version != b->version || a->inputs != b->inputs ||
+  if (a->kind != b->kind || a->tensor != b->tensor || a->version != b->version || a->inputs != b->inputs ||
       a->dimensions != b->dimensions || a->attributes.map != b->attributes.map)
     return false;
   for (int i = 0; i < a->inputs; i++)
@@ -228,10 +229,10 @@ static spd_value handle(const spd_tape *tape, uint32_t index, bool transposed) {
   return (spd_value){tape->generation, index << 1 | (transposed ? 1 : 0)};
 }
 
-bool spd_operand_of(spd_tape *tape, const char *operator, spd_value value, spd_operand *operand) {
+bool spd_operand_of(spd_tape *tape, const char *caller, spd_value value, spd_operand *operand) {
   if (value.generation == 0) return false; /* an earlier error; its message stands */
   if (value.generation != tape->generation || value.node >> 1 >= tape->count) {
-    spd_fail(tape->context, "%s: a value from an earlier step of the tape", operator);
+    spd_fail(tape->context, "%s: a value from an earlier step of the tape", caller);
     return false;
   }
   *operand = (spd_operand){value.node >> 1, value.node & 1};
@@ -262,8 +263,8 @@ bool spd_value_shape(spd_tape *tape, spd_value value, int *dimensions, int64_t *
 static const spd_operator leaf_operator = {.name = "leaf"};
 static const spd_operator compact_leaf_operator = {.name = "leaf_compact"};
 
-static spd_node leaf_node(spd_tensor *tensor, const spd_operator *operator) {
-  spd_node node = {.operator= operator,
+static spd_node leaf_node(spd_tensor *tensor, const spd_operator *kind) {
+  spd_node node = {.kind = kind,
                    .dtype = tensor->dtype,
                    .dimensions = tensor->dimensions,
                    .tensor = tensor,
@@ -387,7 +388,8 @@ static bool expand_backward(spd_tape *tape, spd_node *node) {
   return true;
 }
 
-static const spd_operator expand_operator = {.name = "expand_rows", .forward = expand_forward, .backward = expand_backward};
+static const spd_operator expand_operator = {
+    .name = "expand_rows", .forward = expand_forward, .backward = expand_backward};
 
 static bool transpose_forward(spd_tape *tape, spd_node *node) {
   const spd_real *x = spd_real_data(spd_input(tape, node, 0));
@@ -413,9 +415,9 @@ static const spd_operator transpose_operator = {
     .name = "transpose", .forward = transpose_forward, .backward = transpose_backward};
 
 /* Append a node of one input that keeps or swaps its shape. */
-static bool insert_before(spd_tape *tape, const spd_operator *operator, spd_operand *operand) {
+static bool insert_before(spd_tape *tape, const spd_operator *kind, spd_operand *operand) {
   const spd_node *x = &tape->nodes[operand->node];
-  spd_node node = {.operator= operator,
+  spd_node node = {.kind = kind,
                    .inputs = 1,
                    .input = {{operand->node, false}},
                    .dtype = x->dtype,
@@ -456,31 +458,31 @@ static bool align_rows(spd_tape *tape, const spd_recording *recording, spd_opera
   *rows = NULL;
   for (int i = 0; i < recording->inputs; i++) {
     const spd_node *x = &tape->nodes[input[i].node];
-    if (!(recording->operator->row_inputs & 1u << i)) continue;
+    if (!(recording->kind->row_inputs & 1u << i)) continue;
     if (i == 0) *rows = x->rows;
     expand = expand || x->rows != *rows || input[i].transposed;
     if (i == 0) zero = x->zero_row;
   }
   if (recording->draws_rows && !zero) expand = true;
   for (int i = 0; i < recording->inputs; i++)
-    if ((expand || !(recording->operator->row_inputs & 1u << i)) && !expand_rows(tape, &input[i])) return false;
+    if ((expand || !(recording->kind->row_inputs & 1u << i)) && !expand_rows(tape, &input[i])) return false;
   if (expand) *rows = NULL;
   return true;
 }
 
 static bool keeps_zero_row(spd_tape *tape, const spd_node *node) {
   if (node->rows == NULL) return false;
-  bool all = node->operator->keeps_zero_rows;
+  bool all = node->kind->keeps_zero_rows;
   for (int i = 0; i < node->inputs; i++) {
     const bool zero = spd_input(tape, node, i)->zero_row;
-    if (zero && node->operator->zero_inputs & 1u << i) return true;
-    if (node->operator->row_inputs & 1u << i) all = all && zero;
+    if (zero && node->kind->zero_inputs & 1u << i) return true;
+    if (node->kind->row_inputs & 1u << i) all = all && zero;
   }
   return all;
 }
 
 spd_value spd_record(spd_tape *tape, const spd_recording *recording) {
-  spd_node node = {.operator= recording->operator,
+  spd_node node = {.kind = recording->kind,
                    .inputs = recording->inputs,
                    .attributes = recording->attributes,
                    .dtype = SPD_REAL,
@@ -489,7 +491,7 @@ spd_value spd_record(spd_tape *tape, const spd_recording *recording) {
   int64_t elements;
   if (!spd_count_elements(tape->context, node.dimensions, node.shape, &elements)) return SPD_INVALID;
   for (int i = 0; i < node.inputs; i++) {
-    if (!spd_operand_of(tape, node.operator->name, recording->input[i], &node.input[i])) return SPD_INVALID;
+    if (!spd_operand_of(tape, node.kind->name, recording->input[i], &node.input[i])) return SPD_INVALID;
     if (node.input[i].transposed && !(recording->transposable & 1u << i) &&
         !insert_before(tape, &transpose_operator, &node.input[i]))
       return SPD_INVALID;
@@ -497,8 +499,8 @@ spd_value spd_record(spd_tape *tape, const spd_recording *recording) {
   const spd_rows *rows;
   if (!align_rows(tape, recording, node.input, &rows)) return SPD_INVALID;
   for (int i = 0; i < node.inputs; i++)
-    if (node.operator->backward != NULL && tape->nodes[node.input[i].node].needs_gradient) node.needs_gradient = true;
-  node.rows = node.operator->reduces_rows ? NULL : rows;
+    if (node.kind->backward != NULL && tape->nodes[node.input[i].node].needs_gradient) node.needs_gradient = true;
+  node.rows = node.kind->reduces_rows ? NULL : rows;
   node.zero_row = keeps_zero_row(tape, &node);
   bool is_new;
   const uint32_t index = add_node(tape, &node, &is_new);
@@ -514,8 +516,9 @@ static bool want_ancestors(spd_tape *tape, uint32_t index) {
     spd_node *node = &tape->nodes[i];
     if (!node->wanted) continue;
     if (node->tensor != NULL && node->tensor->version != node->version)
-      return spd_fail(tape->context, "a value was recorded before a tensor that it depends on was written "
-                                     "(read it before the write, or record it again)");
+      return spd_fail(tape->context,
+                      "a value was recorded before a tensor that it depends on was written "
+                      "(read it before the write, or record it again)");
     for (int k = 0; k < node->inputs; k++) spd_input(tape, node, k)->wanted = true;
   }
   return true;
@@ -529,7 +532,7 @@ static bool compute(spd_tape *tape, spd_node *node) {
   const int64_t count = spd_rows_of_shape(node->dimensions, node->shape) * spd_node_columns(node);
   node->data = spd_borrow(tape, (size_t)count * sizeof(spd_real), &node->capacity);
   if (node->data == NULL) return false;
-  if (node->operator->forward(tape, node)) return true;
+  if (node->kind->forward(tape, node)) return true;
   drop_data(tape, node);
   return false;
 }
@@ -627,11 +630,11 @@ static void count_uses(spd_tape *tape, int count, const spd_operand *losses) {
     spd_node *node = &tape->nodes[i];
     if (!node->wanted) continue;
     const bool backward = runs_backward(node);
-    if (backward && node->operator->backward_output) node->backward_readers++;
+    if (backward && node->kind->backward_output) node->backward_readers++;
     for (int k = 0; k < node->inputs; k++) {
       spd_node *x = spd_input(tape, node, k);
       x->forward_readers += node->data == NULL;
-      x->backward_readers += backward && (node->operator->backward_inputs & 1u << k);
+      x->backward_readers += backward && (node->kind->backward_inputs & 1u << k);
       x->gradient_writers += backward;
     }
   }
@@ -674,13 +677,13 @@ static bool compute_for_backward(spd_tape *tape, uint32_t index) {
 }
 
 static bool run_backward(spd_tape *tape, spd_node *node) {
-  if (!node->operator->backward(tape, node)) return false;
+  if (!node->kind->backward(tape, node)) return false;
   drop_gradient(tape, node);
-  if (node->operator->backward_output) node->backward_readers--;
+  if (node->kind->backward_output) node->backward_readers--;
   for (int k = 0; k < node->inputs; k++) {
     spd_node *x = spd_input(tape, node, k);
     x->gradient_writers--;
-    if (node->operator->backward_inputs & 1u << k) x->backward_readers--;
+    if (node->kind->backward_inputs & 1u << k) x->backward_readers--;
     drop_if_unread(tape, x);
   }
   drop_if_unread(tape, node);
@@ -719,7 +722,8 @@ bool spd_backward(spd_tape *tape, int count, const spd_value *losses, const doub
     const spd_node *node = ok ? &tape->nodes[operands[i].node] : NULL;
     if (ok && (node->rows != NULL || node->dtype != SPD_REAL || spd_node_count(node) != 1))
       ok = spd_fail(tape->context, "backward: loss %d is not a scalar", i + 1);
-    if (ok && node->tensor != NULL) ok = spd_fail(tape->context, "backward: loss %d is not computed from anything", i + 1);
+    if (ok && node->tensor != NULL)
+      ok = spd_fail(tape->context, "backward: loss %d is not computed from anything", i + 1);
     ok = ok && want_ancestors(tape, operands[i].node);
   }
   if (ok) count_uses(tape, count, operands);

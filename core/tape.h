@@ -54,7 +54,7 @@ typedef struct {
 } spd_operand;
 
 struct spd_node {
-  const spd_operator *operator;
+  const spd_operator *kind;
   int inputs;
   spd_operand input[SPD_MAX_INPUTS];
   spd_attributes attributes;
@@ -64,19 +64,19 @@ struct spd_node {
   const spd_rows *rows;              /* NULL: each row is itself */
   bool zero_row;                     /* the row kept once is known to be zero */
   bool needs_gradient;
-  bool wanted;                       /* by the evaluation or backward pass under way */
-  bool has_gradient;                 /* gradient holds a first contribution */
+  bool wanted;                                             /* by the evaluation or backward pass under way */
+  bool has_gradient;                                       /* gradient holds a first contribution */
   int forward_readers, backward_readers, gradient_writers; /* still to come */
-  spd_tensor *tensor;                /* of a leaf */
+  spd_tensor *tensor;                                      /* of a leaf */
   uint64_t version;
   void *data;
-  size_t capacity;                   /* bytes of data in the tape's pool; 0 for a leaf's own data */
+  size_t capacity; /* bytes of data in the tape's pool; 0 for a leaf's own data */
   spd_real *gradient;
   size_t gradient_capacity;
 };
 
 /* Check a handle and make it an operand; false with a message naming the operator. */
-bool spd_operand_of(spd_tape *tape, const char *operator, spd_value value, spd_operand *operand);
+bool spd_operand_of(spd_tape *tape, const char *caller, spd_value value, spd_operand *operand);
 spd_node *spd_node_at(spd_tape *tape, uint32_t index);
 spd_context *spd_tape_context(spd_tape *tape);
 /* Logical size of dimension i of a value as it is seen, transposed or not. */
@@ -88,7 +88,7 @@ void spd_seen_shape(spd_tape *tape, spd_operand operand, int *dimensions, int64_
 ** Compact and full rows are brought together here.
 */
 typedef struct {
-  const spd_operator *operator;
+  const spd_operator *kind;
   int inputs;
   spd_value input[SPD_MAX_INPUTS];
   unsigned transposable;

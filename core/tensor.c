@@ -84,13 +84,9 @@ int spd_tensor_dimensions(const spd_tensor *tensor) { return tensor->dimensions;
 const int64_t *spd_tensor_shape(const spd_tensor *tensor) { return tensor->shape; }
 int64_t spd_tensor_count(const spd_tensor *tensor) { return (int64_t)(tensor->bytes / element_size(tensor->dtype)); }
 
-const spd_real *spd_tensor_real(const spd_tensor *tensor) {
-  return tensor->dtype == SPD_REAL ? tensor->data : NULL;
-}
+const spd_real *spd_tensor_real(const spd_tensor *tensor) { return tensor->dtype == SPD_REAL ? tensor->data : NULL; }
 
-const int32_t *spd_tensor_int32(const spd_tensor *tensor) {
-  return tensor->dtype == SPD_INT32 ? tensor->data : NULL;
-}
+const int32_t *spd_tensor_int32(const spd_tensor *tensor) { return tensor->dtype == SPD_INT32 ? tensor->data : NULL; }
 
 spd_real *spd_tensor_write_real(spd_tensor *tensor) {
   if (tensor->dtype != SPD_REAL) return NULL;

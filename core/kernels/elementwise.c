@@ -24,12 +24,12 @@ INLINE vec gelu_slope(const spd_real *x, size_t bytes) {
 }
 
 /* Run a loop body once with assignment and once with addition. */
-#define EACH(target, value)                             \
-  do {                                                  \
-    if (add)                                            \
-      for (int64_t i = 0; i < n; i++) target += value;  \
-    else                                                \
-      for (int64_t i = 0; i < n; i++) target = value;   \
+#define EACH(target, value)                            \
+  do {                                                 \
+    if (add)                                           \
+      for (int64_t i = 0; i < n; i++) target += value; \
+    else                                               \
+      for (int64_t i = 0; i < n; i++) target = value;  \
   } while (0)
 
 void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n, spd_map f, double a, double b) {
@@ -42,9 +42,12 @@ void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n
     case SPD_MAP_LOWER_LEAKY: EACH(y[i], x[i] > 1 ? 1 : x[i] > 0 ? x[i] : R(0.01) * x[i]); break;
     case SPD_MAP_UPPER_LEAKY: EACH(y[i], x[i] > 1 ? 1 + R(0.01) * (x[i] - 1) : x[i] > 0 ? x[i] : 0); break;
     case SPD_MAP_POWER:
-      if (a == 1) EACH(y[i], x[i]);
-      else if (a == 2) EACH(y[i], x[i] * x[i]);
-      else EACH(y[i], (spd_real)pow((double)x[i], a));
+      if (a == 1)
+        EACH(y[i], x[i]);
+      else if (a == 2)
+        EACH(y[i], x[i] * x[i]);
+      else
+        EACH(y[i], (spd_real)pow((double)x[i], a));
       break;
     case SPD_MAP_AFFINE: EACH(y[i], p * x[i] + q); break;
     case SPD_MAP_GREATER: EACH(y[i], x[i] > p ? 1 : 0); break;
@@ -63,8 +66,8 @@ static void gelu_gradient(spd_real *dx, const spd_real *dy, const spd_real *x, i
   }
 }
 
-void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy, const spd_real *restrict x,
-                              int64_t n, spd_map f, double a, double b, bool add) {
+void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy, const spd_real *restrict x, int64_t n,
+                              spd_map f, double a, double b, bool add) {
   (void)b;
   const spd_real p = (spd_real)a;
   switch (f) {
@@ -74,9 +77,12 @@ void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy
     case SPD_MAP_LOWER_LEAKY: EACH(dx[i], (x[i] > 1 ? 0 : x[i] > 0 ? dy[i] : R(0.01) * dy[i])); break;
     case SPD_MAP_UPPER_LEAKY: EACH(dx[i], (x[i] > 1 ? R(0.01) * dy[i] : x[i] > 0 ? dy[i] : 0)); break;
     case SPD_MAP_POWER:
-      if (a == 1) EACH(dx[i], (x[i] == 0 ? 0 : dy[i]));
-      else if (a == 2) EACH(dx[i], 2 * x[i] * dy[i]);
-      else EACH(dx[i], dy[i] * power_slope(x[i], a));
+      if (a == 1)
+        EACH(dx[i], (x[i] == 0 ? 0 : dy[i]));
+      else if (a == 2)
+        EACH(dx[i], 2 * x[i] * dy[i]);
+      else
+        EACH(dx[i], dy[i] * power_slope(x[i], a));
       break;
     case SPD_MAP_AFFINE: EACH(dx[i], p * dy[i]); break;
     case SPD_MAP_GREATER: EACH(dx[i], 0); break;

@@ -6,16 +6,16 @@ void SPD_KERNEL(mask)(spd_real *restrict y, const spd_real *restrict h, const sp
   for (int64_t c = 0; c < columns; c++) y[c] = h[c] * (g[c] + (1 - g[c]) * r[c]);
 }
 
-static void mask_gradient_h(spd_real *restrict dh, bool add, const spd_real *restrict dy,
-                            const spd_real *restrict g, const spd_real *restrict r, int64_t columns) {
+static void mask_gradient_h(spd_real *restrict dh, bool add, const spd_real *restrict dy, const spd_real *restrict g,
+                            const spd_real *restrict r, int64_t columns) {
   if (add)
     for (int64_t c = 0; c < columns; c++) dh[c] += dy[c] * (g[c] + (1 - g[c]) * r[c]);
   else
     for (int64_t c = 0; c < columns; c++) dh[c] = dy[c] * (g[c] + (1 - g[c]) * r[c]);
 }
 
-static void mask_gradient_g(spd_real *restrict dg, bool add, const spd_real *restrict dy,
-                            const spd_real *restrict h, const spd_real *restrict r, int64_t columns) {
+static void mask_gradient_g(spd_real *restrict dg, bool add, const spd_real *restrict dy, const spd_real *restrict h,
+                            const spd_real *restrict r, int64_t columns) {
   if (add)
     for (int64_t c = 0; c < columns; c++) dg[c] += dy[c] * h[c] * (1 - r[c]);
   else

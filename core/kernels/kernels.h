@@ -42,18 +42,18 @@ typedef struct spd_kernels {
 
   /* y = f(x; a, b) and dx = dy f'(x; a, b), elementwise */
   void (*map)(spd_real *y, const spd_real *x, int64_t n, spd_map f, double a, double b);
-  void (*map_gradient)(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, spd_map f, double a,
-                       double b, bool add);
+  void (*map_gradient)(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, spd_map f, double a, double b,
+                       bool add);
   void (*combine)(spd_real *y, const spd_real *a, const spd_real *b, double scale_b, int64_t n); /* a + scale_b b */
-  void (*scale)(spd_real *y, const spd_real *x, double scale, int64_t n, bool add); /* y (+)= scale x */
-  void (*multiply_add)(spd_real *y, const spd_real *a, const spd_real *b, int64_t n, bool add); /* y (+)= a b */
+  void (*scale)(spd_real *y, const spd_real *x, double scale, int64_t n, bool add);              /* y (+)= scale x */
+  void (*multiply_add)(spd_real *y, const spd_real *a, const spd_real *b, int64_t n, bool add);  /* y (+)= a b */
   double (*sum)(const spd_real *x, int64_t n);
   double (*squared_distance)(const spd_real *a, const spd_real *b, int64_t n);
 
   /* U[0,1) for rows of a batch: r is [rows, columns rounded up to a multiple of 4], with room for
   ** SPD_DRAW_SLACK more. Row i is drawn under the name row_names[i], or first + i when that is NULL. */
-  void (*uniform_rows)(spd_real *r, const spd_row_draw *draw, const uint32_t *row_names, uint32_t first,
-                       int64_t rows, int64_t columns);
+  void (*uniform_rows)(spd_real *r, const spd_row_draw *draw, const uint32_t *row_names, uint32_t first, int64_t rows,
+                       int64_t columns);
 
   /* y = h (g + (1 - g) r); dh = dy (g + (1 - g) r), dg = dy h (1 - r). One row. dh, dg may be NULL. */
   void (*mask)(spd_real *y, const spd_real *h, const spd_real *g, const spd_real *r, int64_t columns);
@@ -63,11 +63,11 @@ typedef struct spd_kernels {
   /* The gate MLP of one subcomponent over at most SPD_GATE_ROWS rows: h, y, dy, dh have the given stride.
   ** w1, b1, w2 have n entries. The gradient kernel overwrites neuron[0 ... n-1] and *db2 with the sums over
   ** these rows; dh may be NULL. */
-  void (*gate_mlp)(spd_real *y, const spd_real *h, int64_t stride, int64_t rows, const spd_real *w1,
-                   const spd_real *b1, const spd_real *w2, spd_real b2, int64_t n);
+  void (*gate_mlp)(spd_real *y, const spd_real *h, int64_t stride, int64_t rows, const spd_real *w1, const spd_real *b1,
+                   const spd_real *w2, spd_real b2, int64_t n);
   void (*gate_mlp_gradient)(spd_real *dh, bool add_h, spd_gate_neuron_gradient *neuron, spd_real *db2,
-                            const spd_real *dy, const spd_real *h, int64_t stride, int64_t rows,
-                            const spd_real *w1, const spd_real *b1, const spd_real *w2, int64_t n);
+                            const spd_real *dy, const spd_real *h, int64_t stride, int64_t rows, const spd_real *w1,
+                            const spd_real *b1, const spd_real *w2, int64_t n);
 
   /* KL(softmax(target) || softmax(prediction)) of one row, and scale times its gradients (either may be NULL). */
   double (*softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns);
@@ -82,9 +82,21 @@ typedef struct spd_kernels {
 
 /* The members after the name; a kernel that is missing here or there does not link. */
 #define SPD_KERNEL_LIST(X, isa) \
-  X(map, isa) X(map_gradient, isa) X(combine, isa) X(scale, isa) X(multiply_add, isa) \
-  X(sum, isa) X(squared_distance, isa) X(uniform_rows, isa) X(mask, isa) X(mask_gradient, isa) \
-  X(gate_mlp, isa) X(gate_mlp_gradient, isa) X(softmax_kl, isa) X(softmax_kl_gradient, isa) X(adamw, isa)
+  X(map, isa)                   \
+  X(map_gradient, isa)          \
+  X(combine, isa)               \
+  X(scale, isa)                 \
+  X(multiply_add, isa)          \
+  X(sum, isa)                   \
+  X(squared_distance, isa)      \
+  X(uniform_rows, isa)          \
+  X(mask, isa)                  \
+  X(mask_gradient, isa)         \
+  X(gate_mlp, isa)              \
+  X(gate_mlp_gradient, isa)     \
+  X(softmax_kl, isa)            \
+  X(softmax_kl_gradient, isa)   \
+  X(adamw, isa)
 
 #define SPD_DECLARE_KERNEL(name, isa) __typeof__(*((spd_kernels *)0)->name) spd_kernel_##name##_##isa;
 #define SPD_KERNEL_ENTRY(name, isa) .name = spd_kernel_##name##_##isa,

@@ -32,9 +32,7 @@ void SPD_KERNEL(softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_rea
     const double a = exp((double)target[i] - t.maximum) / t.sum;
     const double b = exp((double)prediction[i] - p.maximum) / p.sum;
     const double log_quotient = (double)target[i] - (double)prediction[i] + log_ratio;
-    if (dprediction != NULL)
-      dprediction[i] = (add_prediction ? dprediction[i] : 0) + (spd_real)(scale * (b - a));
-    if (dtarget != NULL)
-      dtarget[i] = (add_target ? dtarget[i] : 0) + (spd_real)(scale * a * (log_quotient - kl));
+    if (dprediction != NULL) dprediction[i] = (add_prediction ? dprediction[i] : 0) + (spd_real)(scale * (b - a));
+    if (dtarget != NULL) dtarget[i] = (add_target ? dtarget[i] : 0) + (spd_real)(scale * a * (log_quotient - kl));
   }
 }

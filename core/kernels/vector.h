@@ -50,9 +50,18 @@ INLINE void store(spd_real *x, vec v) { memcpy(x, &v, sizeof v); }
 INLINE vec splat(spd_real x) { return x - (vec){0}; }
 INLINE vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
+/* The lanes of v with lane i and lane i ^ width exchanged. */
+INLINE vec exchange(vec v, int width) {
+  bits from;
+  for (int i = 0; i < LANES; i++) from[i] = i ^ width;
+  return __builtin_shuffle(v, from);
+}
+
 INLINE spd_real sum_lanes(vec v) {
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) v[i] += v[i + width];
+  if (LANES > 8) v += exchange(v, 8);
+  if (LANES > 4) v += exchange(v, 4);
+  if (LANES > 2) v += exchange(v, 2);
+  v += exchange(v, 1);
   return v[0];
 }
 

@@ -24,8 +24,9 @@ end
 
 --- The modules of the package, for help() and completion.
 spd.modules = {
-  "analysis", "assignment", "cli", "component_model", "config", "data", "errors", "figures", "losses", "memory",
-  "metrics", "model", "models", "optimize", "progress", "run", "schema", "target", "tensors",
+  "analysis", "assignment", "cli", "component_model", "config", "data", "errors", "evaluate", "experiment", "fields",
+  "figures", "gnuplot", "json", "losses", "memory", "metrics", "model", "optimize", "oracle", "progress", "run", "schema",
+  "target", "yaml",
 }
 
 local is_module = {}

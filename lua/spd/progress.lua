@@ -181,8 +181,8 @@ function Progress:message(text)
 end
 
 --- display:finish()
--- Leave the bar as it is and go on below it. Can be called again; a to-be-closed display calls it at the end of
--- its scope.
+-- Leave the bar as it is and go on below it. Can be called again; a to-be-closed display calls it at the end
+-- of its scope.
 function Progress:finish()
   if not self.unfinished then return end
   draw(self)

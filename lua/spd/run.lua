@@ -158,9 +158,10 @@ function Run:log(step, numbers)
 end
 
 --- run:cut_metrics(step)
--- Drop the lines of steps from `step` on, which are about to be written again, and whatever is no whole
--- line. The file is replaced at once.
+-- Before going on from step `step`: drop the lines of metrics.jsonl from that step on, which are about to be
+-- written again, whatever is no whole line, and half-written files. The file is replaced at once.
 function Run:cut_metrics(step)
+  tidy(self.directory)
   local path = metrics_path(self)
   if not posix.is_file(path) then return end
   if self.metrics then

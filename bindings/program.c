@@ -1,0 +1,203 @@
+/*
+** core.posix.run: other programs, without a shell.
+**
+** What is open for a run lives in a userdata, whose collection closes it; so a Lua error at any moment leaks
+** nothing. Input and both outputs are moved together as the pipes allow, so neither side waits for the other.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "posix.h"
+#include "spdl.h"
+
+#define PROGRAM SPDL_NAME("program")
+enum { MOST_WORDS = 256, CHUNK = 65536 };
+
+extern char **environ;
+
+typedef struct {
+  char *bytes;
+  size_t size, capacity;
+} text;
+
+typedef struct {
+  int in[2], out[2], err[2]; /* pipes; -1: closed */
+  text output, errors;
+} program;
+
+static void close_end(int *end) {
+  if (*end >= 0) close(*end);
+  *end = -1;
+}
+
+static int program_close(lua_State *L) {
+  program *p = luaL_checkudata(L, 1, PROGRAM);
+  for (int i = 0; i < 2; i++) {
+    close_end(&p->in[i]);
+    close_end(&p->out[i]);
+    close_end(&p->err[i]);
+  }
+  free(p->output.bytes);
+  free(p->errors.bytes);
+  p->output.bytes = p->errors.bytes = NULL;
+  return 0;
+}
+
+static program *new_program(lua_State *L) {
+  program *p = lua_newuserdatauv(L, sizeof *p, 0);
+  *p = (program){{-1, -1}, {-1, -1}, {-1, -1}, {0}, {0}};
+  luaL_setmetatable(L, PROGRAM);
+  return p;
+}
+
+/* ---- starting ------------------------------------------------------------------------------ */
+
+/* 0 or the reason. The child's SIGPIPE is the default again; of files it has its streams only. */
+static int spawn(const program *p, char *const *words, pid_t *child) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t signals;
+  int reason = posix_spawn_file_actions_init(&actions);
+  if (reason != 0) return reason;
+  reason = posix_spawnattr_init(&attributes);
+  if (reason == 0) {
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGPIPE);
+    posix_spawnattr_setsigdefault(&attributes, &signals);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    reason = posix_spawn_file_actions_adddup2(&actions, p->in[0], STDIN_FILENO);
+    if (reason == 0) reason = posix_spawn_file_actions_adddup2(&actions, p->out[1], STDOUT_FILENO);
+    if (reason == 0) reason = posix_spawn_file_actions_adddup2(&actions, p->err[1], STDERR_FILENO);
+    if (reason == 0) reason = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    if (reason == 0) reason = posix_spawnp(child, words[0], &actions, &attributes, words, environ);
+    posix_spawnattr_destroy(&attributes);
+  }
+  posix_spawn_file_actions_destroy(&actions);
+  return reason;
+}
+
+/* 0 or the reason */
+static int start(program *p, char *const *words, pid_t *child) {
+  if (pipe2(p->in, O_CLOEXEC) != 0 || pipe2(p->out, O_CLOEXEC) != 0 || pipe2(p->err, O_CLOEXEC) != 0) return errno;
+  const int reason = spawn(p, words, child);
+  if (reason != 0) return reason;
+  close_end(&p->in[0]);
+  close_end(&p->out[1]);
+  close_end(&p->err[1]);
+  return fcntl(p->in[1], F_SETFL, O_NONBLOCK) == 0 ? 0 : errno;
+}
+
+/* ---- moving bytes -------------------------------------------------------------------------- */
+
+/* Feed the input as far as the program takes it, and close the pipe at its end. */
+static void feed(program *p, const char **input, size_t *size) {
+  const ssize_t written = *size == 0 ? 0 : write(p->in[1], *input, *size);
+  if (written > 0) *input += written, *size -= (size_t)written;
+  if (*size == 0 || (written < 0 && errno != EAGAIN && errno != EINTR)) close_end(&p->in[1]);
+}
+
+static bool append(text *to, const char *bytes, size_t size) {
+  if (to->size + size > to->capacity) {
+    const size_t capacity = 2 * (to->size + size);
+    char *larger = realloc(to->bytes, capacity);
+    if (larger == NULL) return false;
+    to->bytes = larger;
+    to->capacity = capacity;
+  }
+  memcpy(to->bytes + to->size, bytes, size);
+  to->size += size;
+  return true;
+}
+
+static bool drain(int *end, text *to) {
+  char bytes[CHUNK];
+  const ssize_t count = read(*end, bytes, sizeof bytes);
+  if (count == 0 || (count < 0 && errno != EINTR)) close_end(end);
+  return count <= 0 || append(to, bytes, (size_t)count);
+}
+
+/* 0 or the reason */
+static int exchange(program *p, const char *input, size_t size) {
+  while (p->in[1] >= 0 || p->out[0] >= 0 || p->err[0] >= 0) {
+    struct pollfd ends[] = {{p->in[1], POLLOUT, 0}, {p->out[0], POLLIN, 0}, {p->err[0], POLLIN, 0}};
+    if (poll(ends, 3, -1) < 0) {
+      if (errno != EINTR) return errno;
+      continue;
+    }
+    if (ends[0].revents != 0) feed(p, &input, &size);
+    if (ends[1].revents != 0 && !drain(&p->out[0], &p->output)) return ENOMEM;
+    if (ends[2].revents != 0 && !drain(&p->err[0], &p->errors)) return ENOMEM;
+  }
+  return 0;
+}
+
+static int wait_for(pid_t child) {
+  int status;
+  while (waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* ---- the call ------------------------------------------------------------------------------ */
+
+/* The words of the table at index 1; they stay on the stack while they are used. */
+static void check_words(lua_State *L, char **words) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const lua_Integer count = luaL_len(L, 1);
+  luaL_argcheck(L, count >= 1 && count <= MOST_WORDS, 1, "expected 1 to 256 words");
+  luaL_checkstack(L, (int)count + 8, NULL);
+  for (int i = 0; i < count; i++) {
+    lua_geti(L, 1, i + 1);
+    words[i] = (char *)lua_tostring(L, -1);
+    if (words[i] == NULL) luaL_error(L, "run: word %d is a %s, not a string", i + 1, luaL_typename(L, -1));
+  }
+}
+
+int spdL_run_program(lua_State *L) {
+  char *words[MOST_WORDS + 1] = {NULL};
+  size_t size = 0;
+  const char *input = "";
+  lua_settop(L, 2);
+  check_words(L, words);
+  if (lua_istable(L, 2) && lua_getfield(L, 2, "stdin") != LUA_TNIL) {
+    input = lua_tolstring(L, -1, &size);
+    if (input == NULL) return luaL_error(L, "run: stdin is a %s, not a string", luaL_typename(L, -1));
+  }
+  program *p = new_program(L);
+  lua_toclose(L, -1);
+  pid_t child = -1;
+  void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+  int reason = start(p, words, &child);
+  if (child > 0 && reason == 0) reason = exchange(p, input, size);
+  if (reason != 0) { /* the program sees its streams end */
+    close_end(&p->in[1]);
+    close_end(&p->out[0]);
+    close_end(&p->err[0]);
+  }
+  const int status = child > 0 ? wait_for(child) : -1;
+  signal(SIGPIPE, before);
+  if (reason != 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(reason));
+    return 2;
+  }
+  lua_pushinteger(L, status);
+  lua_pushlstring(L, p->output.bytes == NULL ? "" : p->output.bytes, p->output.size);
+  lua_pushlstring(L, p->errors.bytes == NULL ? "" : p->errors.bytes, p->errors.size);
+  return 3;
+}
+
+static const luaL_Reg metamethods[] = {{"__gc", program_close}, {"__close", program_close}, {NULL, NULL}};
+
+void spdL_open_program(lua_State *L) {
+  luaL_newmetatable(L, PROGRAM);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_pop(L, 1);
+}

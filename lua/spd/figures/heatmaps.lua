@@ -1,0 +1,230 @@
+--- Figures made of heat maps: causal importances, V and U, hidden layers, any matrices.
+local gnuplot = require "spd.gnuplot"
+local tables = require "spd.figures.tables"
+
+local heatmaps = {}
+
+local MARGIN, TITLE_SIZE, NAME_SIZE, LABEL_SIZE = 16, 22, 18, 16
+local TITLE_ROW, NAME_ROW, TICK_ROW, LABEL_ROW = 44, 30, 26, 24
+local LABEL_COLUMN, TICK_COLUMN = 28, 46 -- left of a map: its label turned upwards, the numbers at its ticks
+local BAR_COLUMN = 128 -- the scale of colours right of all maps
+local GAP = 18
+local MISSING = "#bbbbbb" -- shows where an entry is NaN
+local MOST_PRINTED = 4 -- a map of at most that many rows and columns has its values printed
+
+--- heatmaps.heights: pixels around a map for its name, its ticks and labels.
+heatmaps.heights = {name = NAME_ROW, ticks = TICK_ROW, label = LABEL_ROW}
+
+-- ---- one map ------------------------------------------------------------------------------------
+
+local function print_values(page, rows, x, y, cell_width, cell_height, range, palette)
+  for i, row in ipairs(rows) do
+    for j, value in ipairs(row) do
+      local strength = (value - range[1]) / (range[2] - range[1])
+      local dark = palette == "coolwarm" and math.abs(strength - 0.5) > 0.36 or palette ~= "coolwarm" and strength > 0.6
+      local text = value == value and ("%.2f"):format(value):gsub("^(-?)0%.00$", "0") or "nan"
+      page:text(x + (j - 0.5) * cell_width, y + (i - 0.5) * cell_height, text,
+        {size = math.min(16, cell_width / 3.2), color = dark and "#ffffff" or "#111111"})
+    end
+  end
+end
+
+--- heatmaps.map(page, map)
+-- Draw one matrix with crisp cells. map: rows; x, y, width, height in pixels; palette, range = {low, high}; ticks:
+-- false for none; values: true to print them; count_rows, count_columns: what the ticks count, where rows
+-- were reduced; row_labels, column_labels: text along the sides.
+function heatmaps.map(page, map)
+  local rows = map.rows
+  local n, m = #rows, #rows[1]
+  local count_rows, count_columns = map.count_rows or n, map.count_columns or m
+  local data = page:matrix(rows)
+  -- A single row or column is read as a line by gnuplot's matrix: coordinates are spelt out by `using`.
+  page:panel{
+    x = map.x, y = map.y, width = map.width, height = map.height, border = 15, background = MISSING,
+    palette = map.palette, color_range = map.range,
+    x_range = {-0.5, count_columns - 0.5}, y_range = {count_rows - 0.5, -0.5},
+    x_ticks = map.ticks ~= false and gnuplot.index_ticks(count_columns, math.max(1, math.min(20, map.width // 48))) or nil,
+    y_ticks = map.ticks ~= false and gnuplot.index_ticks(count_rows, math.max(1, math.min(12, map.height // 26))) or nil,
+    plot = {("%s matrix using (($1 + 0.5) * %.9g - 0.5):(($2 + 0.5) * %.9g - 0.5):3 with image"):format(data,
+      count_columns / m, count_rows / n)},
+  }
+  if map.values then
+    print_values(page, rows, map.x, map.y, map.width / m, map.height / n, map.range, map.palette)
+  end
+end
+
+-- Pixels for a cell, so that `count` of them come near to `wanted` pixels.
+local function cell_size(count, wanted, most)
+  return math.max(1, math.min(most, math.floor(wanted / count + 0.5)))
+end
+
+-- ---- maps below each other ----------------------------------------------------------------------
+
+-- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label, x_label}.
+local function stack(maps, options)
+  local widest, total = 0, 0
+  for _, map in ipairs(maps) do
+    map.count_rows, map.count_columns = #map.rows, #map.rows[1]
+    map.rows = tables.reduce(map.rows, options.most_rows or 600, 1800)
+    local n, m = #map.rows, #map.rows[1]
+    map.width, map.height = m * cell_size(m, 1000, 56), n * cell_size(n, options.height or 480, 56)
+    widest, total = math.max(widest, map.width), total + NAME_ROW + map.height + TICK_ROW + LABEL_ROW + GAP
+  end
+  local left, top = MARGIN + LABEL_COLUMN + TICK_COLUMN, MARGIN + (options.title and TITLE_ROW or 0)
+  local page = gnuplot.page(left + widest + GAP + BAR_COLUMN, top + total - GAP + MARGIN)
+  if options.title then
+    page:text(left + widest / 2, MARGIN + 14, gnuplot.shorten(options.title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
+  end
+  local y = top
+  for _, map in ipairs(maps) do
+    map.x, map.y = left, y + NAME_ROW
+    map.palette, map.range = options.palette, options.range
+    heatmaps.map(page, map)
+    page:text(left + map.width / 2, y + NAME_ROW / 2 - 2, gnuplot.shorten(map.title, NAME_SIZE, widest), {size = NAME_SIZE})
+    page:text(MARGIN + 10, map.y + map.height / 2, gnuplot.shorten(map.y_label, LABEL_SIZE, map.height + 40),
+      {size = LABEL_SIZE, rotate = true})
+    page:text(left + map.width / 2, map.y + map.height + TICK_ROW + 12, map.x_label, {size = LABEL_SIZE})
+    y = map.y + map.height + TICK_ROW + LABEL_ROW + GAP
+  end
+  local first, last = maps[1], maps[#maps]
+  local height = math.min(600, last.y + last.height - first.y)
+  page:color_bar(left + widest + GAP + 6, first.y, height, options.palette, options.range, options.bar_title)
+  return page
+end
+
+--- heatmaps.causal_importances(panels [, options]) -> page
+function heatmaps.causal_importances(panels, options)
+  options = options or {}
+  local maps = {}
+  for i, panel in ipairs(tables.items(panels)) do
+    maps[i] = {
+      title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature", x_label = "Subcomponent",
+    }
+  end
+  return stack(maps, {
+    title = options.title, palette = options.upper and "reds" or "blues", range = {0, 1},
+    bar_title = options.upper and "Causal importance (upper-leaky)" or "Causal importance (lower-leaky)",
+  })
+end
+
+--- heatmaps.components(matrices [, options]) -> page
+function heatmaps.components(matrices, options)
+  options = options or {}
+  local maps, all = {}, {}
+  for _, matrix in ipairs(tables.items(matrices)) do
+    local V, U = tables.rows(matrix.V, matrix.name), tables.transpose(tables.rows(matrix.U, matrix.name))
+    if #V[1] ~= #U[1] then tables.refuse("V and U differ in their number of subcomponents", matrix.name) end
+    maps[#maps + 1] = {title = matrix.name .. ": V", rows = V, y_label = "Input", x_label = "Subcomponent"}
+    maps[#maps + 1] = {title = matrix.name .. ": U (transposed)", rows = U, y_label = "Output", x_label = "Subcomponent"}
+    all[#all + 1], all[#all + 2] = V, U
+  end
+  local largest = tables.largest(all)
+  return stack(maps, {
+    title = options.title or "Subcomponents", palette = "coolwarm", range = {-largest, largest}, height = 320, most_rows = 500,
+    bar_title = "Entry",
+  })
+end
+
+-- ---- a grid of maps -----------------------------------------------------------------------------
+
+-- Groups of maps, each group in rows of at most `columns`. group: {name, maps = list of {title, rows}}.
+local function grid(groups, options)
+  local rows, m = groups[1].maps[1].rows, 0
+  local n, columns = #rows, 0
+  for _, group in ipairs(groups) do
+    columns = math.max(columns, #group.maps)
+    for _, map in ipairs(group.maps) do
+      map.count_rows, map.count_columns = #map.rows, #map.rows[1]
+      map.rows = tables.reduce(map.rows, 500, 1000)
+      n, m = math.max(n, #map.rows), math.max(m, #map.rows[1])
+    end
+  end
+  local printed = n <= MOST_PRINTED and m <= MOST_PRINTED
+  local ticks = not printed
+  local limit = options.columns or math.max(1, math.min(8, 1900 // math.max(190, m)))
+  columns = math.min(columns, limit)
+  local cell = math.max(1, math.min(96, math.max(200, 1500 // columns - 60) // m))
+  local cell_height = math.max(1, math.min(cell, 480 // n))
+  local left = ticks and TICK_COLUMN or 8
+  local width = math.max(170, m * cell + left + 16)
+  local height = NAME_ROW + n * cell_height + (ticks and TICK_ROW or 6) + GAP
+  local rows_of_maps = 0
+  for _, group in ipairs(groups) do rows_of_maps = rows_of_maps + math.ceil(#group.maps / columns) end
+  local named = #groups > 1
+  local top = MARGIN + (options.title and TITLE_ROW or 0)
+  local page = gnuplot.page(MARGIN + columns * width + BAR_COLUMN,
+    math.max(top + rows_of_maps * height + (named and #groups * TITLE_ROW or 0) + MARGIN, options.title and 260 or 200))
+  if options.title then
+    page:text(MARGIN + columns * width / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, columns * width + 90),
+      {size = TITLE_SIZE})
+  end
+  local y = top
+  for _, group in ipairs(groups) do
+    if named then
+      page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, weight = "bold", align = "left"})
+      y = y + TITLE_ROW
+    end
+    for k, map in ipairs(group.maps) do
+      local column = (k - 1) % columns
+      if k > 1 and column == 0 then y = y + height end
+      local across, down = #map.rows[1] * cell, #map.rows * cell_height
+      map.x = MARGIN + column * width + left + (width - left - 16 - across) // 2
+      map.y, map.width, map.height = y + NAME_ROW, across, down
+      map.palette, map.range, map.ticks, map.values = options.palette, options.range, ticks, printed
+      heatmaps.map(page, map)
+      page:text(map.x + map.width / 2, y + NAME_ROW / 2, gnuplot.shorten(map.title, LABEL_SIZE, width - 4), {size = LABEL_SIZE})
+    end
+    y = y + height
+  end
+  page:color_bar(MARGIN + columns * width + 8, top + NAME_ROW, math.min(500, page.height - top - NAME_ROW - MARGIN - 20),
+    options.palette, options.range, options.bar_title)
+  return page
+end
+
+--- heatmaps.hidden_layers(layers [, options]) -> page
+function heatmaps.hidden_layers(layers, options)
+  options = options or {}
+  local groups, all = {}, {}
+  for i, layer in ipairs(tables.items(layers)) do
+    local maps = {{title = "Target model", rows = layer.target}, {title = "Sum of components", rows = layer.sum}}
+    for _, component in ipairs(layer.components or {}) do
+      maps[#maps + 1] = {title = "Subcomponent " .. component.index, rows = component.W}
+    end
+    for _, map in ipairs(maps) do
+      map.rows = tables.rows(map.rows, layer.name)
+      all[#all + 1] = map.rows
+    end
+    groups[i] = {name = layer.name, maps = maps}
+  end
+  local largest = tables.largest(all)
+  return grid(groups, {
+    title = options.title or #groups == 1 and groups[1].name or nil, palette = "coolwarm", range = {-largest, largest},
+    bar_title = "Weight",
+  })
+end
+
+--- heatmaps.heatmaps(panels [, options]) -> page
+function heatmaps.heatmaps(panels, options)
+  options = options or {}
+  local maps, all = {}, {}
+  for i, panel in ipairs(tables.items(panels)) do
+    all[i] = tables.rows(panel.values, panel.name)
+    maps[i] = {title = panel.name, rows = all[i]}
+  end
+  local range = options.range
+  if not range and options.palette and options.palette ~= "coolwarm" then
+    local flat = {}
+    for i, rows in ipairs(all) do flat[i] = {tables.range(rows)} end
+    local low, high = tables.range(flat)
+    range = {low or 0, high or 1}
+  end
+  local largest = tables.largest(all)
+  range = range or {-largest, largest}
+  if range[1] == range[2] then range = {range[1] - 0.5, range[1] + 0.5} end
+  return grid({{name = "", maps = maps}}, {
+    title = options.title, palette = options.palette or "coolwarm", range = range, columns = options.columns,
+    bar_title = options.bar_title,
+  })
+end
+
+return heatmaps
