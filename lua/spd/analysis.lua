@@ -6,17 +6,22 @@ local metrics = require "spd.metrics"
 
 local analysis = {}
 
+-- Draw with a function of spd.figures, and note the first reason why one could not be drawn.
+local function draw(subject, name, ...)
+  local ok, reason = figures[name](...)
+  if not ok and not subject.problem then subject.problem = reason end
+end
+
 --- analysis.magnitude: of the one-hot inputs whose causal importances are scored and drawn.
 analysis.magnitude = 0.75
 
 --- analysis.score(subject) -> table
--- subject: {components =, target_kind =, settings = (the target's), data =, config =}. The result has n_alive and
--- target_ci_error (objects matrix -> integer, and target_ci_error_total), and mmcs, ml2r and their variants for the first
--- matrix of a TMS.
+-- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix -> integer),
+-- target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
 function analysis.score(subject)
   local components = subject.components
   local lower = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
-  local scores = {n_alive = evaluate.alive(components, subject.data, subject.config)}
+  local scores = {n_alive = evaluate.alive(components, subject.evaluation_data, subject.config)}
   scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
   if components.by_name.linear1 then
     local matches = metrics.mmcs_ml2r(components.by_name.linear1.weight:totable(), components:V("linear1"):totable(),
@@ -54,9 +59,9 @@ local function draw_importances(subject, path)
   local components, solution = subject.components, subject.solution
   local lower, upper = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
   local title = ("Causal importances, one-hot inputs of magnitude %g"):format(analysis.magnitude)
-  figures.causal_importances(path "causal_importances", importance_panels(components, lower, solution), {title = title})
+  draw(subject, "causal_importances", path "causal_importances", importance_panels(components, lower, solution), {title = title})
   local panels, orders = importance_panels(components, upper, solution)
-  figures.causal_importances(path "causal_importances_upper_leaky", panels, {title = title, upper = true})
+  draw(subject, "causal_importances", path "causal_importances_upper_leaky", panels, {title = title, upper = true})
   local matrices = {}
   for i, matrix in ipairs(components.matrices) do
     local order = orders[matrix.name]
@@ -66,17 +71,17 @@ local function draw_importances(subject, path)
       U = permuted_rows(components:U(matrix.name):totable(), order),
     }
   end
-  figures.components(path "subcomponents", matrices)
+  draw(subject, "components", path "subcomponents", matrices)
 end
 
 local function draw_distributions(subject, path)
   local components = subject.components
   local histograms, counts, means = {}, {}, {}
-  local x = subject.data:batch(0)
+  local x = subject.evaluation_data:batch(0)
   local _, inputs = components:run_target(x)
   local lower = components:importances(inputs)
-  local active, examples = evaluate.activation_counts(components, subject.data, subject.config)
-  local mean = evaluate.mean_importances(components, subject.data, subject.config)
+  local active, examples = evaluate.activation_counts(components, subject.evaluation_data, subject.config)
+  local mean = evaluate.mean_importances(components, subject.evaluation_data, subject.config)
   for i, matrix in ipairs(components.matrices) do
     local name, values = matrix.name, {}
     for _, row in ipairs(lower[name]:totable()) do table.move(row, 1, #row, #values + 1, values) end
@@ -85,9 +90,9 @@ local function draw_distributions(subject, path)
     for c, count in ipairs(active[name]) do rates[c] = count / examples end
     counts[i], means[i] = {name = name, counts = rates}, {name = name, values = mean[name]}
   end
-  figures.histograms(path "importance_histograms", histograms)
-  figures.activation_counts(path "activation_rates", counts)
-  figures.mean_importances(path "mean_importances", means)
+  draw(subject, "histograms", path "importance_histograms", histograms)
+  draw(subject, "activation_counts", path "activation_rates", counts)
+  draw(subject, "mean_importances", path "mean_importances", means)
 end
 
 -- Subcomponents of a matrix by descending norm |V_c| |U_c|, those above a fraction of the largest.
@@ -136,7 +141,7 @@ local function draw_tms(subject, path)
     local shown = component_matrices(components, first, 0.01, 8)
     local V2, U2 = components:V(second):totable(), components:U(second):totable()
     for _, item in ipairs(shown) do item.W2 = outer(V2, U2, item.index + 1) end
-    figures.tms_diagram(path "tms_diagram", {
+    draw(subject, "tms_diagram", path "tms_diagram", {
       target = {W1 = by_name[first].weight:totable(), W2 = by_name[second].weight:totable()},
       sum = {W1 = components:weight(first):totable(), W2 = components:weight(second):totable()},
       components = shown,
@@ -151,15 +156,17 @@ local function draw_tms(subject, path)
       }
     end
   end
-  if #hidden > 0 then figures.hidden_layers(path "hidden_layers", hidden) end
+  if #hidden > 0 then draw(subject, "hidden_layers", path "hidden_layers", hidden) end
 end
 
---- analysis.draw(subject, path)
+--- analysis.draw(subject, path) -> nil, or the reason why a figure could not be drawn
 -- Draw all figures; path(name) gives the file for a figure's name. subject as in analysis.score.
 function analysis.draw(subject, path)
+  subject = setmetatable({}, {__index = subject})
   draw_importances(subject, path)
   draw_distributions(subject, path)
   if subject.kind == "tms" then draw_tms(subject, path) end
+  return subject.problem
 end
 
 return analysis

@@ -98,7 +98,9 @@ local function summarize(subject, numbers, seconds, steps)
   return summary
 end
 
-local function draw(subject, run, step, quiet)
+--- experiment.draw(subject, run [, step [, quiet]])
+-- Draw all figures into the run's folder; their names end in _step_N for a step that is not the last one.
+function experiment.draw(subject, run, step, quiet)
   local suffix = step and ("_step_%d"):format(step) or ""
   local problem = analysis.draw(subject, function(name) return run:figure_path(name .. suffix) end)
   if problem and not quiet then warn("figures: " .. problem) end
@@ -109,12 +111,14 @@ local function train(subject, run, options)
   local numbers, seconds, steps = optimize.run{
     components = subject.components, data = subject.data, evaluation_data = subject.evaluation_data, config = config,
     run = run, progress = progress.new{title = "step", steps = config.steps, quiet = options.quiet},
-    draw = function(step) draw(subject, run, step, options.quiet) end,
+    draw = function(step) experiment.draw(subject, run, step, options.quiet) end,
   }
   return summarize(subject, numbers, seconds, steps)
 end
 
-local function print_scores(summary)
+--- experiment.print_scores(scores)
+-- Print a row per matrix, and the similarity to the target's features.
+function experiment.print_scores(summary)
   local names = {}
   for name in pairs(summary.n_alive) do names[#names + 1] = name end
   table.sort(names)
@@ -152,9 +156,9 @@ function experiment.decompose(kind, options)
     local model, target_config = target_of_run(run, config, display)
     local subject = experiment.subject(config, model, target_config)
     local summary = train(subject, run, options)
-    draw(subject, run, nil, options.quiet)
+    experiment.draw(subject, run, nil, options.quiet)
     run:write_summary(summary)
-    if not options.quiet then print_scores(summary) end
+    if not options.quiet then experiment.print_scores(summary) end
   end
   print("run: " .. run.directory)
 end

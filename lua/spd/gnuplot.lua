@@ -115,6 +115,7 @@ end
 
 --- gnuplot.index_ticks(count, most) -> ticks 0, step, ... below `count`, at whole numbers, for page:panel
 function gnuplot.index_ticks(count, most)
+  most = math.max(1, math.floor(most))
   return ("0,%d,%d"):format(math.ceil(math.max(1, gnuplot.step(0, count, most))), count - 1)
 end
 
@@ -177,13 +178,11 @@ end
 
 --- page:text(x, y, text [, style])
 -- Text centred at (x, y) in height, and in width unless style.align is "left" or "right". Other styles: size in
--- pixels, color, rotate (upwards), weight = "bold".
+-- pixels, color, rotate (upwards).
 function Page:text(x, y, text, style)
   style = style or {}
-  local name = style.weight and FONT .. ":" .. style.weight or FONT
-  add(self.shapes, "set label at %g,%g %s %s %s font '%s,%g' textcolor rgb '%s' front noenhanced", x, y,
-    gnuplot.quote(text), style.align or "center", style.rotate and "rotate by 90" or "", name,
-    (style.size or 16) * POINTS_PER_PIXEL, style.color or TEXT_COLOR)
+  add(self.shapes, "set label at %g,%g %s %s %s %s textcolor rgb '%s' front noenhanced", x, y, gnuplot.quote(text),
+    style.align or "center", style.rotate and "rotate by 90" or "", font(style.size or 16), style.color or TEXT_COLOR)
 end
 
 --- page:line(x1, y1, x2, y2 [, style])
@@ -249,17 +248,21 @@ end
 -- A vertical scale of colours, `title` along its side, with room for its numbers to the right (80 pixels).
 function Page:color_bar(x, y, height, palette, range, title)
   local steps, width = {}, 22
-  for i = 1, 256 do steps[i] = {range[1] + (range[2] - range[1]) * (i - 0.5) / 256} end
+  for i = 1, 256 do
+    local value = range[1] + (range[2] - range[1]) * (i - 0.5) / 256
+    steps[i] = {value, value}
+  end
   local data = self:matrix(steps)
   self:panel{
     x = x, y = y, width = width, height = height, border = 15, palette = palette, color_range = range,
-    x_range = {-0.5, 0.5}, y_range = range, y_ticks = nil,
+    x_range = {-0.5, 1.5}, y_range = range,
     setup = {
       ("set y2range [%.9g:%.9g]"):format(range[1], range[2]),
       ("set y2tics %s out scale 0.6 %s textcolor '%s'"):format(gnuplot.ticks(range[1], range[2], math.max(2, height // 60)),
         font(TICK_SIZE), TICK_COLOR),
     },
-    plot = {("%s matrix using 1:(%.9g + ($2 + 0.5) * %.9g):3 with image"):format(data, range[1], (range[2] - range[1]) / 256)},
+    plot = {("%s matrix using 1:(%.9g + ($2 + 0.5) * %.9g):3 with image"):format(data, range[1],
+      (range[2] - range[1]) / #steps)},
   }
   self.panels[#self.panels + 1] = "unset y2tics"
   if title then self:text(x + width + 66, y + height / 2, title, {rotate = true}) end

@@ -24,7 +24,7 @@ end
 
 --- The modules of the package, for help() and completion.
 spd.modules = {
-  "analysis", "assignment", "cli", "component_model", "config", "data", "errors", "evaluate", "experiment", "fields",
+  "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate", "experiment", "fields",
   "figures", "gnuplot", "json", "losses", "memory", "metrics", "model", "optimize", "oracle", "progress", "run", "schema",
   "target", "yaml",
 }

@@ -35,6 +35,14 @@ function target.load(kind, weights_path)
   return model, settings
 end
 
+--- target.refuse_existing(folder)
+-- Raise an error if a target is there: nothing overwrites a trained one.
+function target.refuse_existing(folder)
+  if posix.is_file(folder .. "/target.safetensors") then
+    errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out")
+  end
+end
+
 --- target.save(model, settings, folder)
 -- Write target_config.yaml, then target.safetensors: a weights file is never without its config.
 function target.save(model, settings, folder)

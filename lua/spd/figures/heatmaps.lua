@@ -5,52 +5,64 @@ local tables = require "spd.figures.tables"
 local heatmaps = {}
 
 local MARGIN, TITLE_SIZE, NAME_SIZE, LABEL_SIZE = 16, 22, 18, 16
-local TITLE_ROW, NAME_ROW, TICK_ROW, LABEL_ROW = 44, 30, 26, 24
+local TITLE_ROW, NAME_ROW, TICK_ROW, LABEL_ROW = 44, 30, 30, 24
 local LABEL_COLUMN, TICK_COLUMN = 28, 46 -- left of a map: its label turned upwards, the numbers at its ticks
 local BAR_COLUMN = 128 -- the scale of colours right of all maps
 local GAP = 18
 local MISSING = "#bbbbbb" -- shows where an entry is NaN
 local MOST_PRINTED = 4 -- a map of at most that many rows and columns has its values printed
 
---- heatmaps.heights: pixels around a map for its name, its ticks and labels.
-heatmaps.heights = {name = NAME_ROW, ticks = TICK_ROW, label = LABEL_ROW}
-
 -- ---- one map ------------------------------------------------------------------------------------
 
-local function print_values(page, rows, x, y, cell_width, cell_height, range, palette)
-  for i, row in ipairs(rows) do
+local function print_values(page, map)
+  local range, diverging = map.range, map.palette == "coolwarm"
+  local width, height = map.width / #map.rows[1], map.height / #map.rows
+  for i, row in ipairs(map.rows) do
     for j, value in ipairs(row) do
       local strength = (value - range[1]) / (range[2] - range[1])
-      local dark = palette == "coolwarm" and math.abs(strength - 0.5) > 0.36 or palette ~= "coolwarm" and strength > 0.6
-      local text = value == value and ("%.2f"):format(value):gsub("^(-?)0%.00$", "0") or "nan"
-      page:text(x + (j - 0.5) * cell_width, y + (i - 0.5) * cell_height, text,
-        {size = math.min(16, cell_width / 3.2), color = dark and "#ffffff" or "#111111"})
+      local dark = diverging and math.abs(strength - 0.5) > 0.36 or not diverging and strength > 0.6
+      local text = value == value and ("%.2f"):format(value):gsub("^-?0%.00$", "0") or "nan"
+      page:text(map.x + (j - 0.5) * width, map.y + (i - 0.5) * height, text,
+        {size = math.min(16, width / 3.2), color = dark and "#ffffff" or "#111111"})
     end
   end
+end
+
+-- Each entry four times: gnuplot draws no image of a single row or column.
+local function doubled(rows)
+  local out = {}
+  for i = 1, 2 * #rows do
+    out[i] = {}
+    for j = 1, 2 * #rows[1] do out[i][j] = rows[(i + 1) // 2][(j + 1) // 2] end
+  end
+  return out
+end
+
+-- As many labelled ticks as fit into `width` pixels.
+local function column_ticks(count, width)
+  return gnuplot.index_ticks(count, width / (14 + 10 * #tostring(count - 1)))
 end
 
 --- heatmaps.map(page, map)
 -- Draw one matrix with crisp cells. map: rows; x, y, width, height in pixels; palette, range = {low, high}; ticks:
 -- false for none; values: true to print them; count_rows, count_columns: what the ticks count, where rows
--- were reduced; row_labels, column_labels: text along the sides.
+-- were reduced.
 function heatmaps.map(page, map)
   local rows = map.rows
   local n, m = #rows, #rows[1]
   local count_rows, count_columns = map.count_rows or n, map.count_columns or m
+  if n == 1 or m == 1 then rows, n, m = doubled(rows), 2 * n, 2 * m end
   local data = page:matrix(rows)
-  -- A single row or column is read as a line by gnuplot's matrix: coordinates are spelt out by `using`.
   page:panel{
     x = map.x, y = map.y, width = map.width, height = map.height, border = 15, background = MISSING,
     palette = map.palette, color_range = map.range,
     x_range = {-0.5, count_columns - 0.5}, y_range = {count_rows - 0.5, -0.5},
-    x_ticks = map.ticks ~= false and gnuplot.index_ticks(count_columns, math.max(1, math.min(20, map.width // 48))) or nil,
-    y_ticks = map.ticks ~= false and gnuplot.index_ticks(count_rows, math.max(1, math.min(12, map.height // 26))) or nil,
+    x_ticks = map.ticks ~= false and column_ticks(count_columns, math.min(map.width, 1000)) or nil,
+    y_ticks = map.ticks ~= false and gnuplot.index_ticks(count_rows, math.min(12, map.height / 22)) or nil,
     plot = {("%s matrix using (($1 + 0.5) * %.9g - 0.5):(($2 + 0.5) * %.9g - 0.5):3 with image"):format(data,
       count_columns / m, count_rows / n)},
   }
-  if map.values then
-    print_values(page, rows, map.x, map.y, map.width / m, map.height / n, map.range, map.palette)
-  end
+  if map.values then print_values(page, map) end
 end
 
 -- Pixels for a cell, so that `count` of them come near to `wanted` pixels.
@@ -60,7 +72,7 @@ end
 
 -- ---- maps below each other ----------------------------------------------------------------------
 
--- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label, x_label}.
+-- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label}.
 local function stack(maps, options)
   local widest, total = 0, 0
   for _, map in ipairs(maps) do
@@ -83,7 +95,7 @@ local function stack(maps, options)
     page:text(left + map.width / 2, y + NAME_ROW / 2 - 2, gnuplot.shorten(map.title, NAME_SIZE, widest), {size = NAME_SIZE})
     page:text(MARGIN + 10, map.y + map.height / 2, gnuplot.shorten(map.y_label, LABEL_SIZE, map.height + 40),
       {size = LABEL_SIZE, rotate = true})
-    page:text(left + map.width / 2, map.y + map.height + TICK_ROW + 12, map.x_label, {size = LABEL_SIZE})
+    page:text(left + map.width / 2, map.y + map.height + TICK_ROW + 10, "Subcomponent", {size = LABEL_SIZE})
     y = map.y + map.height + TICK_ROW + LABEL_ROW + GAP
   end
   local first, last = maps[1], maps[#maps]
@@ -98,7 +110,7 @@ function heatmaps.causal_importances(panels, options)
   local maps = {}
   for i, panel in ipairs(tables.items(panels)) do
     maps[i] = {
-      title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature", x_label = "Subcomponent",
+      title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature",
     }
   end
   return stack(maps, {
@@ -114,8 +126,8 @@ function heatmaps.components(matrices, options)
   for _, matrix in ipairs(tables.items(matrices)) do
     local V, U = tables.rows(matrix.V, matrix.name), tables.transpose(tables.rows(matrix.U, matrix.name))
     if #V[1] ~= #U[1] then tables.refuse("V and U differ in their number of subcomponents", matrix.name) end
-    maps[#maps + 1] = {title = matrix.name .. ": V", rows = V, y_label = "Input", x_label = "Subcomponent"}
-    maps[#maps + 1] = {title = matrix.name .. ": U (transposed)", rows = U, y_label = "Output", x_label = "Subcomponent"}
+    maps[#maps + 1] = {title = matrix.name .. ": V", rows = V, y_label = "Input"}
+    maps[#maps + 1] = {title = matrix.name .. ": U (transposed)", rows = U, y_label = "Output"}
     all[#all + 1], all[#all + 2] = V, U
   end
   local largest = tables.largest(all)
@@ -161,7 +173,7 @@ local function grid(groups, options)
   local y = top
   for _, group in ipairs(groups) do
     if named then
-      page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, weight = "bold", align = "left"})
+      page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, align = "left"})
       y = y + TITLE_ROW
     end
     for k, map in ipairs(group.maps) do

@@ -1,0 +1,95 @@
+--- The paper's toy cases with random targets, for measuring a training step.
+local component_model = require "spd.component_model"
+local core = require "spd.core"
+local data = require "spd.data"
+local model = require "spd.model"
+local optimize = require "spd.optimize"
+local tms = require "spd.models.tms"
+local posix = core.posix
+
+local benchmark = {}
+
+--- benchmark.names: all cases, in order.
+benchmark.names = {"tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3"}
+
+--- benchmark.cases: name -> sizes and settings of the paper.
+benchmark.cases = {
+  ["tms_5-2"] = {n = 5, d = 2, C = 20, neurons = 16, batch = 4096, p = 0.05, importance = 3e-3, pnorm = 1},
+  ["tms_5-2-id"] = {n = 5, d = 2, hidden = 1, C = 20, neurons = 16, batch = 4096, p = 0.05, importance = 3e-3, pnorm = 1},
+  ["tms_40-10"] = {n = 40, d = 10, C = 200, neurons = 16, batch = 4096, p = 0.05, importance = 1e-4, pnorm = 2},
+  ["tms_40-10-id"] = {n = 40, d = 10, hidden = 1, C = 200, neurons = 16, batch = 4096, p = 0.05, importance = 1e-4, pnorm = 2},
+  resid_mlp1 = {n = 100, d = 1000, layers = 1, width = 50, C = 100, neurons = 16, batch = 2048, p = 0.01, importance = 1e-5, pnorm = 2},
+  resid_mlp2 = {n = 100, d = 1000, layers = 2, width = 25, C = 400, neurons = 16, batch = 2048, p = 0.01, importance = 1e-5, pnorm = 2},
+  resid_mlp3 = {n = 102, d = 1000, layers = 3, width = 17, C = 500, neurons = 128, batch = 2048, p = 0.01, importance = 5e-6, pnorm = 2},
+}
+
+-- Residual MLP: x W_E, then per layer r + mlp_out(relu(mlp_in r)), then W_E^T; unit rows in W_E.
+local function residual_mlp(case)
+  local function weight(rows, columns, i)
+    return core.normal({rows, columns}, {seed = 0, purpose = "target", matrix = i}) / math.sqrt(columns)
+  end
+  local embedding, layers = weight(case.n, case.d, 0), {}
+  for i = 0, case.layers - 1 do
+    layers[#layers + 1] = model.linear(("layers.%d.mlp_in"):format(i), weight(case.width, case.d, 2 * i + 1))
+    layers[#layers + 1] = model.linear(("layers.%d.mlp_out"):format(i), weight(case.d, case.width, 2 * i + 2))
+  end
+  return model.new{
+    layers = layers,
+    forward = function(_, x, layer)
+      local residual = core.matmul(x, embedding)
+      for i = 0, case.layers - 1 do
+        local hidden = core.relu(layer(("layers.%d.mlp_in"):format(i), residual))
+        residual = residual + layer(("layers.%d.mlp_out"):format(i), hidden)
+      end
+      return core.matmul(residual, core.transpose(embedding))
+    end,
+  }
+end
+
+local function target_of(case)
+  if case.layers then return residual_mlp(case) end
+  return tms.new{
+    n_features = case.n, n_hidden = case.d, n_hidden_layers = case.hidden or 0, fixed_identity_hidden_layers = true,
+    tied_weights = true,
+  }
+end
+
+--- benchmark.measure(name [, steps]) -> {case =, ms_per_step =, peak_mb =, steps =, threads =}
+-- Train a case for some warm-up steps and then `steps` more, or as many as fit into about two seconds.
+function benchmark.measure(name, steps)
+  local case, WARM_UP, SECONDS = benchmark.cases[name], 5, 2
+  local components = component_model.new{
+    target = target_of(case), patterns = {"*"}, C = case.C, n_ci_mlp_neurons = case.neurons, tied_update = "separate",
+  }
+  local batches = data.sparse_features{
+    n_features = case.n, batch_size = case.batch, feature_probability = case.p, seed = 0,
+    value_range = case.layers and {-1, 1} or {0, 1},
+  }
+  local config = {
+    seed = 0, n_mask_samples = 1, pnorm = case.pnorm, output_loss_type = "mse", faithfulness_coeff = 1,
+    stochastic_recon_coeff = 1, stochastic_recon_layerwise_coeff = 1, importance_minimality_coeff = case.importance,
+  }
+  local optimizer, x = components:optimizer(), nil
+  local function run(first, last)
+    local started = posix.monotonic_time()
+    for step = first, last do
+      x = batches:batch(step, x)
+      do
+        local tape <close> = core.tape()
+        optimize.step(components, tape, config, core.compact(x), step)
+      end
+      optimizer:step(1e-3)
+      optimizer:zero_gradients()
+    end
+    return posix.monotonic_time() - started
+  end
+  run(0, WARM_UP - 1)
+  steps = steps or math.max(3, math.floor(SECONDS / run(WARM_UP, WARM_UP + 2) * 3))
+  local seconds = run(WARM_UP + 3, WARM_UP + 2 + steps)
+  return {
+    case = name, ms_per_step = tonumber(("%.4g"):format(1000 * seconds / steps)), steps = steps, threads = core.threads(),
+    peak_mb = tonumber(("%.1f"):format(posix.peak_memory_mb())),
+  }
+end
+
+return benchmark

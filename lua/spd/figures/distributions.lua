@@ -1,0 +1,299 @@
+--- Figures with axes: histograms, sorted bars, curves over steps, scatter plots.
+local gnuplot = require "spd.gnuplot"
+local metrics = require "spd.metrics"
+local tables = require "spd.figures.tables"
+
+local distributions = {}
+
+local MARGIN, TITLE_SIZE, NAME_SIZE, LABEL_SIZE, NOTE_SIZE = 16, 22, 18, 16, 14
+local TITLE_ROW, NAME_ROW, AXIS_ROW = 44, 32, 62 -- AXIS_ROW: ticks and label below a panel
+local AXIS_COLUMN = 84 -- label and ticks left of a panel
+local GAP = 30
+local BINS = 100
+local BAR_COLOR, LINE_COLOR = "#3a76af", "#bbbbbb"
+local ALIVE = 0.001 -- a subcomponent that is active on more examples than that counts as alive
+
+-- ---- a grid of panels ---------------------------------------------------------------------------
+
+local function columns_for(count)
+  return count <= 3 and count or count == 4 and 2 or count <= 9 and 3 or 4
+end
+
+-- A page with room for `count` panels; place(k) gives the corner of panel k.
+local function grid(count, columns, width, height, title)
+  local cell_width, cell_height = AXIS_COLUMN + width + GAP, NAME_ROW + height + AXIS_ROW
+  local top = MARGIN + (title and TITLE_ROW or 0)
+  local page = gnuplot.page(MARGIN + columns * cell_width, top + math.ceil(count / columns) * cell_height + MARGIN // 2)
+  if title then
+    page:text(page.width / 2, MARGIN + 14, gnuplot.shorten(title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
+  end
+  return page, function(k)
+    return MARGIN + AXIS_COLUMN + (k - 1) % columns * cell_width, top + NAME_ROW + (k - 1) // columns * cell_height
+  end
+end
+
+-- Name above a panel, labels below and left of it.
+local function caption(page, x, y, width, height, text)
+  if text.name then
+    page:text(x + width / 2, y - NAME_ROW / 2 - 2, gnuplot.shorten(text.name, NAME_SIZE, width + 60), {size = NAME_SIZE})
+  end
+  if text.x then page:text(x + width / 2, y + height + 44, text.x, {size = LABEL_SIZE}) end
+  if text.y then
+    page:text(x - AXIS_COLUMN + 14, y + height / 2, gnuplot.shorten(text.y, LABEL_SIZE, height + 60),
+      {size = LABEL_SIZE, rotate = true})
+  end
+  if text.note then
+    page:text(x + width - 6, y + 12, text.note, {size = NOTE_SIZE, align = "right", color = "#444444"})
+  end
+end
+
+-- ---- histograms ---------------------------------------------------------------------------------
+
+local function bin(values)
+  local counts = {}
+  for b = 1, BINS do counts[b] = 0 end
+  for _, x in ipairs(values) do
+    if x == x then
+      local b = math.floor(math.min(0.999999, math.max(0, x)) * BINS) + 1
+      counts[b] = counts[b] + 1
+    end
+  end
+  return counts
+end
+
+--- distributions.histograms(panels [, options]) -> page
+function distributions.histograms(panels, options)
+  options = options or {}
+  tables.items(panels)
+  local counted, most = {}, 1
+  for i, panel in ipairs(panels) do
+    counted[i] = panel.counts and tables.list(panel.counts, panel.name) or bin(tables.list(panel.values, panel.name))
+    most = math.max(most, table.unpack(counted[i]))
+  end
+  local width, height, columns = 440, 300, columns_for(#panels)
+  local page, place = grid(#panels, columns, width, height, options.title or "Causal importances")
+  local high = 10.0 ^ math.ceil(math.log(most, 10) + 0.02)
+  for i, panel in ipairs(panels) do
+    local x, y = place(i)
+    local lefts, bins, total = {}, #counted[i], 0
+    for b, count in ipairs(counted[i]) do lefts[b], total = (b - 0.5) / bins, total + count end
+    page:panel{
+      x = x, y = y, width = width, height = height, x_range = {0, 1}, y_range = {0.5, high}, log_y = true,
+      x_ticks = gnuplot.ticks(0, 1, 6), y_ticks = gnuplot.log_ticks(1, high, 6),
+      setup = {("set boxwidth %.9g; set style fill solid 1 noborder"):format(1 / bins)},
+      plot = {page:columns(lefts, counted[i]) .. (" using 1:2 with boxes linecolor rgb '%s'"):format(BAR_COLOR)},
+    }
+    caption(page, x, y, width, height, {
+      name = panel.name, x = "Causal importance", y = (i - 1) % columns == 0 and "Count" or nil,
+      note = ("%d values"):format(total),
+    })
+  end
+  return page
+end
+
+-- ---- numbers of the subcomponents, in descending order ------------------------------------------
+
+local function descending(list)
+  local sorted = {}
+  for i, x in ipairs(list) do sorted[i] = x == x and x or 0 end
+  table.sort(sorted, function(a, b) return a > b end)
+  return sorted
+end
+
+-- Bars of the values from the largest on. scale: {low, high, log}.
+local function sorted_panel(page, x, y, width, height, values, scale)
+  local ranks = {}
+  for i = 1, #values do ranks[i] = i - 1 end
+  page:panel{
+    x = x, y = y, width = width, height = height,
+    x_range = {-0.5 - 0.01 * #values, #values - 0.5}, y_range = {scale.low, scale.high}, log_y = scale.log,
+    x_ticks = gnuplot.index_ticks(#values, 8),
+    y_ticks = scale.log and gnuplot.log_ticks(scale.low, scale.high, 6) or gnuplot.ticks(scale.low, scale.high, 6),
+    setup = {("set boxwidth %g; set style fill solid 1 noborder"):format(#values <= 100 and 0.8 or 1)},
+    plot = {page:columns(ranks, values) .. (" using 1:2 with boxes linecolor rgb '%s'"):format(BAR_COLOR)},
+  }
+end
+
+local function count_above(values, threshold)
+  local count = 0
+  for _, x in ipairs(values) do
+    if x > threshold then count = count + 1 end
+  end
+  return count
+end
+
+local function highest(lists)
+  local _, high = tables.range(lists)
+  return high and high > 0 and high or 1
+end
+
+--- distributions.activation_counts(panels [, options]) -> page
+function distributions.activation_counts(panels, options)
+  options = options or {}
+  local sorted = {}
+  for i, panel in ipairs(tables.items(panels)) do sorted[i] = descending(tables.list(panel.counts, panel.name)) end
+  local width, height, columns = 440, 300, columns_for(#panels)
+  local page, place = grid(#panels, columns, width, height, options.title or "How often subcomponents are active")
+  local high = 1.12 * highest(sorted)
+  for i, panel in ipairs(panels) do
+    local x, y = place(i)
+    sorted_panel(page, x, y, width, height, sorted[i], {low = 0, high = high})
+    caption(page, x, y, width, height, {
+      name = panel.name, x = "Subcomponents, most active first",
+      y = (i - 1) % columns == 0 and (options.label or "Mean activations per example") or nil,
+      note = ("%d of %d above %g"):format(count_above(sorted[i], ALIVE), #sorted[i], ALIVE),
+    })
+  end
+  return page
+end
+
+--- distributions.mean_importances(panels [, options]) -> page
+function distributions.mean_importances(panels, options)
+  options = options or {}
+  local sorted = {}
+  for i, panel in ipairs(tables.items(panels)) do sorted[i] = descending(tables.list(panel.values, panel.name)) end
+  local width, height, columns = 440, 240, columns_for(#panels)
+  local blocks = math.ceil(#panels / columns)
+  local page, place = grid(2 * blocks * columns, columns, width, height, options.title or "Mean causal importances")
+  local high = highest(sorted)
+  local scales = {
+    {low = 0, high = 1.08 * high, label = "Mean importance"},
+    {low = 1e-6 * 10.0 ^ math.ceil(math.log(high, 10)), high = 10.0 ^ math.ceil(math.log(high, 10) + 0.01), log = true,
+      label = "Mean importance (log)"},
+  }
+  for i, panel in ipairs(panels) do
+    for row, scale in ipairs(scales) do
+      local column, block = (i - 1) % columns, (i - 1) // columns
+      local x, y = place((2 * block + row - 1) * columns + column + 1)
+      sorted_panel(page, x, y, width, height, sorted[i], scale)
+      caption(page, x, y, width, height, {
+        name = row == 1 and panel.name or nil, x = row == 2 and "Subcomponents, most important first" or nil,
+        y = column == 0 and scale.label or nil,
+      })
+    end
+  end
+  return page
+end
+
+-- ---- curves -------------------------------------------------------------------------------------
+
+-- The points of a series that can be shown; y on a logarithmic axis must be positive.
+local function shown(series, log)
+  local x, y = tables.list(series.x, series.name), tables.list(series.y, series.name)
+  if #x ~= #y then tables.refuse(("%d x for %d y"):format(#x, #y), series.name) end
+  local ys = {}
+  for i, value in ipairs(y) do
+    ys[i] = tables.finite(value) and (not log or value > 0) and value or 0 / 0
+  end
+  return x, ys
+end
+
+local function legend(page, x, y, names, width)
+  for i, name in ipairs(names) do
+    local color = gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1]
+    page:line(x, y + (i - 1) * 24, x + 26, y + (i - 1) * 24, {width = 3, color = color})
+    page:text(x + 34, y + (i - 1) * 24, gnuplot.shorten(name, NOTE_SIZE, width), {size = NOTE_SIZE, align = "left"})
+  end
+end
+
+local function widened(low, high, log)
+  if log then
+    if high / low < 2 then low, high = low / 2, high * 2 end
+    return low / 1.1, high * 1.1
+  end
+  local pad = high > low and 0.04 * (high - low) or math.max(0.5, math.abs(high) * 0.5)
+  return low - pad, high + pad
+end
+
+-- Ticks of an axis from low to high; a logarithmic one that holds no two powers of ten has 1, 2 and 5 marked.
+local function value_ticks(low, high, log, most)
+  if not log then return gnuplot.ticks(low, high, most) end
+  return gnuplot.log_ticks(low, high, most)
+end
+
+--- distributions.curves(series [, options]) -> page
+function distributions.curves(series, options)
+  options = options or {}
+  local log, xs, ys, names, longest = not options.linear, {}, {}, {}, 0
+  for i, one in ipairs(tables.items(series)) do
+    xs[i], ys[i] = shown(one, log)
+    names[i] = tostring(one.name or i)
+    longest = math.max(longest, gnuplot.text_width(names[i], NOTE_SIZE))
+  end
+  local x_low, x_high = tables.range(xs)
+  local y_low, y_high = tables.range(ys)
+  if not x_low or not y_low then tables.refuse "there is no number to draw" end
+  if x_low == x_high then x_low, x_high = x_low - 1, x_high + 1 end
+  y_low, y_high = widened(y_low, y_high, log)
+  local width, height, side = 820, math.max(460, 24 * #names), math.min(360, longest + 20)
+  local top = MARGIN + (options.title and TITLE_ROW or 4)
+  local page = gnuplot.page(MARGIN + AXIS_COLUMN + width + 24 + 34 + side, top + height + AXIS_ROW + MARGIN // 2)
+  local left, plots = MARGIN + AXIS_COLUMN, {}
+  for i = 1, #xs do
+    plots[i] = ("%s using 1:2 with %s linewidth 2 linecolor rgb '%s'"):format(page:columns(xs[i], ys[i]),
+      #xs[i] == 1 and "points pointtype 7" or "lines", gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1])
+  end
+  page:panel{
+    x = left, y = top, width = width, height = height, x_range = {x_low, x_high}, y_range = {y_low, y_high}, log_y = log,
+    x_ticks = gnuplot.ticks(x_low, x_high, 8), y_ticks = value_ticks(y_low, y_high, log, 8),
+    setup = {"set grid ytics linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"}, plot = plots,
+  }
+  if options.title then page:text(left + width / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, width + 100), {size = TITLE_SIZE}) end
+  caption(page, left, top, width, height, {x = options.x_label or "Step", y = options.y_label})
+  legend(page, left + width + 22, top + 14, names, side)
+  return page
+end
+
+-- ---- scatter ------------------------------------------------------------------------------------
+
+local function pooled(xs, ys)
+  local x, y = {}, {}
+  for i = 1, #xs do
+    for k = 1, #xs[i] do
+      if tables.finite(xs[i][k]) and tables.finite(ys[i][k]) then x[#x + 1], y[#y + 1] = xs[i][k], ys[i][k] end
+    end
+  end
+  return x, y
+end
+
+--- distributions.scatter(series [, options]) -> page
+function distributions.scatter(series, options)
+  options = options or {}
+  local xs, ys, names = {}, {}, {}
+  for i, one in ipairs(tables.items(series)) do
+    xs[i], ys[i] = shown(one, false)
+    names[i] = one.name and tostring(one.name) or nil
+  end
+  local x, y = pooled(xs, ys)
+  local low, high = tables.range{x, y}
+  if not low then tables.refuse "there is no number to draw" end
+  low, high = widened(low, high)
+  local size, left, top = 760, MARGIN + AXIS_COLUMN, MARGIN + (options.title and TITLE_ROW or 4)
+  local side = #names > 1 and 190 or 20
+  local page, plots = gnuplot.page(left + size + side + MARGIN, top + size + AXIS_ROW + MARGIN // 2), {}
+  if options.identity ~= false then
+    plots[1] = page:columns({low, high}, {low, high}) .. " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '"
+      .. LINE_COLOR .. "'"
+  end
+  for i = 1, #xs do
+    plots[#plots + 1] = ("%s using 1:2 with points pointtype 7 pointsize 0.7 linecolor rgb '#70%s'"):format(
+      page:columns(xs[i], ys[i]), gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1]:sub(2))
+  end
+  local ticks = gnuplot.ticks(low, high, 7)
+  page:panel{
+    x = left, y = top, width = size, height = size, x_range = {low, high}, y_range = {low, high}, x_ticks = ticks, y_ticks = ticks,
+    setup = {"set grid xtics ytics linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"}, plot = plots,
+  }
+  if options.title then page:text(left + size / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, size + 60), {size = TITLE_SIZE}) end
+  caption(page, left, top, size, size, {x = options.x_label, y = options.y_label})
+  if options.correlation ~= false then
+    local text = ("Correlation: %.3f"):format(metrics.correlation(x, y))
+    local box = gnuplot.text_width(text, LABEL_SIZE) + 20
+    page:rectangle(left + 24, top + 18, box, 32, "#f3e8d2")
+    page:text(left + 24 + box / 2, top + 34, text, {size = LABEL_SIZE})
+  end
+  if #names > 1 then legend(page, left + size + 22, top + 14, names, side - 60) end
+  return page
+end
+
+return distributions
