@@ -5,6 +5,7 @@
 ** variables of this unit. They are set while read() runs and only then.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -135,41 +136,38 @@ static int terminal_read(lua_State *L) {
 
 /* ---- history ------------------------------------------------------------------------------- */
 
-/* add_history(line): one entry, even of several lines */
-static int terminal_add_history(lua_State *L) {
-  add_history(luaL_checkstring(L, 1));
+/* load_history(path): the entries that sessions before kept there; makes the file. Cuts it to what is kept. */
+static int terminal_load_history(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return 0;
+  close(file);
+  history_truncate_file(path, HISTORY_LINES);
+  read_history(path);
   return 0;
 }
 
-/* load_history(path), save_history(path) -> whether the file could be read or written */
-static int terminal_load_history(lua_State *L) {
-  lua_pushboolean(L, read_history(luaL_checkstring(L, 1)) == 0);
-  return 1;
-}
-
-static int terminal_save_history(lua_State *L) {
-  lua_pushboolean(L, write_history(luaL_checkstring(L, 1)) == 0);
-  return 1;
-}
-
-static int terminal_close(lua_State *L) {
-  (void)L;
-  clear_history();
+/* add_history(text [, path]): one entry, even of several lines; also at the end of the file, if it can be written */
+static int terminal_add_history(lua_State *L) {
+  add_history(luaL_checkstring(L, 1));
+  if (!lua_isnoneornil(L, 2)) append_history(1, luaL_checkstring(L, 2));
   return 0;
 }
 
 static const luaL_Reg functions[] = {{"read", terminal_read},
                                      {"set_completer", terminal_set_completer},
-                                     {"add_history", terminal_add_history},
                                      {"load_history", terminal_load_history},
-                                     {"save_history", terminal_save_history},
-                                     {"close", terminal_close},
+                                     {"add_history", terminal_add_history},
                                      {NULL, NULL}};
 
+/* Entries have time stamps in the file, which tell where one of several lines begins. */
 void spdL_open_readline(lua_State *L) {
   rl_readline_name = "spdlua"; /* for ~/.inputrc */
   rl_attempted_completion_function = complete;
   rl_completer_word_break_characters = " \t\n\"\\'><=;:+-*/%^~#{}()[].,|&";
+  history_comment_char = '#';
+  history_write_timestamps = 1;
+  history_multiline_entries = 1;
   stifle_history(HISTORY_LINES);
   luaL_setfuncs(L, functions, 0);
 }

@@ -1,7 +1,7 @@
 --- Time per training step and peak memory of the paper's toy cases, as a JSON line per case.
 --
--- Targets are random, so nothing is trained before; data generation is part of a step. Every case is measured in a process of
--- its own, after a warm-up.
+-- Targets are random, so nothing is trained before; data generation is part of a step. Every case is measured
+-- in a process of its own, after a warm-up.
 local benchmark = require "spd.benchmark"
 local cli = require "spd.cli"
 local core = require "spd.core"
@@ -13,7 +13,7 @@ local options = cli.parse(arg, {
   script = "experiments/benchmark.lua",
   summary = "Measure training steps: a JSON line per case, {case, ms_per_step, peak_mb, steps, threads}.",
   options = {
-    {name = "cases", value = "A,B", kind = "list", help = "of " .. table.concat(benchmark.names, ", ") .. " (default: all)"},
+    {name = "cases", value = "A,B", kind = "list", help = "of " .. table.concat(benchmark.names, ", ")},
     {name = "steps", value = "N", kind = "count", help = "steps to measure (default: for about two seconds)"},
     cli.threads,
   },

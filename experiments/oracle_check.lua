@@ -1,11 +1,11 @@
---- Compute one SPD step from the inputs of oracle files and compare every result with theirs. Exit status 1 if an error exceeds
--- 1e-5, a tensor is missing, or one does not belong to the step.
+--- Compute one SPD step from the inputs of oracle files and compare every result with theirs. Exit status 1 if
+-- an error exceeds 1e-5, a tensor is missing, or one does not belong to the step.
 local cli = require "spd.cli"
 local oracle = require "spd.oracle"
 
 local options = cli.parse(arg, {
   script = "experiments/oracle_check.lua",
-  summary = "Compare single SPD steps with exact results: a row per tensor, its worst error relative to its largest entry.",
+  summary = "Compare single SPD steps with exact results: per tensor its worst error, relative to its largest entry.",
   arguments = {{name = "FILE.safetensors", key = "files", many = true, help = "oracle files"}},
 })
 if not options then return end

@@ -16,8 +16,8 @@ end
 analysis.magnitude = 0.75
 
 --- analysis.score(subject) -> table
--- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix -> integer),
--- target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
+-- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix ->
+-- integer), target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
 function analysis.score(subject)
   local components = subject.components
   local lower = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
@@ -36,7 +36,8 @@ end
 
 -- Importances with their columns in an order that shows the structure; returns the order too.
 local function permuted(rows, solution)
-  local order = (solution and solution.kind == "dense") and metrics.mass_permutation(rows) or metrics.greedy_permutation(rows)
+  local is_dense = solution and solution.kind == "dense"
+  local order = is_dense and metrics.mass_permutation(rows) or metrics.greedy_permutation(rows)
   return metrics.permute_columns(rows, order), order
 end
 
@@ -59,7 +60,8 @@ local function draw_importances(subject, path)
   local components, solution = subject.components, subject.solution
   local lower, upper = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
   local title = ("Causal importances, one-hot inputs of magnitude %g"):format(analysis.magnitude)
-  draw(subject, "causal_importances", path "causal_importances", importance_panels(components, lower, solution), {title = title})
+  local lower_panels = importance_panels(components, lower, solution)
+  draw(subject, "causal_importances", path "causal_importances", lower_panels, {title = title})
   local panels, orders = importance_panels(components, upper, solution)
   draw(subject, "causal_importances", path "causal_importances_upper_leaky", panels, {title = title, upper = true})
   local matrices = {}

@@ -13,15 +13,28 @@ local benchmark = {}
 benchmark.names = {"tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3"}
 
 --- benchmark.cases: name -> sizes and settings of the paper.
-benchmark.cases = {
-  ["tms_5-2"] = {n = 5, d = 2, C = 20, neurons = 16, batch = 4096, p = 0.05, importance = 3e-3, pnorm = 1},
-  ["tms_5-2-id"] = {n = 5, d = 2, hidden = 1, C = 20, neurons = 16, batch = 4096, p = 0.05, importance = 3e-3, pnorm = 1},
-  ["tms_40-10"] = {n = 40, d = 10, C = 200, neurons = 16, batch = 4096, p = 0.05, importance = 1e-4, pnorm = 2},
-  ["tms_40-10-id"] = {n = 40, d = 10, hidden = 1, C = 200, neurons = 16, batch = 4096, p = 0.05, importance = 1e-4, pnorm = 2},
-  resid_mlp1 = {n = 100, d = 1000, layers = 1, width = 50, C = 100, neurons = 16, batch = 2048, p = 0.01, importance = 1e-5, pnorm = 2},
-  resid_mlp2 = {n = 100, d = 1000, layers = 2, width = 25, C = 400, neurons = 16, batch = 2048, p = 0.01, importance = 1e-5, pnorm = 2},
-  resid_mlp3 = {n = 102, d = 1000, layers = 3, width = 17, C = 500, neurons = 128, batch = 2048, p = 0.01, importance = 5e-6, pnorm = 2},
-}
+benchmark.cases = {}
+
+local function tms_case(n, d, hidden, C, importance, pnorm)
+  return {
+    n = n, d = d, hidden = hidden, C = C, neurons = 16, batch = 4096, p = 0.05, importance = importance, pnorm = pnorm,
+  }
+end
+
+local function residual_case(n, layers, width, C, neurons, importance)
+  return {
+    n = n, d = 1000, layers = layers, width = width, C = C, neurons = neurons, batch = 2048, p = 0.01,
+    importance = importance, pnorm = 2,
+  }
+end
+
+benchmark.cases["tms_5-2"] = tms_case(5, 2, 0, 20, 3e-3, 1)
+benchmark.cases["tms_5-2-id"] = tms_case(5, 2, 1, 20, 3e-3, 1)
+benchmark.cases["tms_40-10"] = tms_case(40, 10, 0, 200, 1e-4, 2)
+benchmark.cases["tms_40-10-id"] = tms_case(40, 10, 1, 200, 1e-4, 2)
+benchmark.cases.resid_mlp1 = residual_case(100, 1, 50, 100, 16, 1e-5)
+benchmark.cases.resid_mlp2 = residual_case(100, 2, 25, 400, 16, 1e-5)
+benchmark.cases.resid_mlp3 = residual_case(102, 3, 17, 500, 128, 5e-6)
 
 -- Residual MLP: x W_E, then per layer r + mlp_out(relu(mlp_in r)), then W_E^T; unit rows in W_E.
 local function residual_mlp(case)
@@ -49,7 +62,7 @@ end
 local function target_of(case)
   if case.layers then return residual_mlp(case) end
   return tms.new{
-    n_features = case.n, n_hidden = case.d, n_hidden_layers = case.hidden or 0, fixed_identity_hidden_layers = true,
+    n_features = case.n, n_hidden = case.d, n_hidden_layers = case.hidden, fixed_identity_hidden_layers = true,
     tied_weights = true,
   }
 end
@@ -87,8 +100,8 @@ function benchmark.measure(name, steps)
   steps = steps or math.max(3, math.floor(SECONDS / run(WARM_UP, WARM_UP + 2) * 3))
   local seconds = run(WARM_UP + 3, WARM_UP + 2 + steps)
   return {
-    case = name, ms_per_step = tonumber(("%.4g"):format(1000 * seconds / steps)), steps = steps, threads = core.threads(),
-    peak_mb = tonumber(("%.1f"):format(posix.peak_memory_mb())),
+    case = name, ms_per_step = tonumber(("%.4g"):format(1000 * seconds / steps)), steps = steps,
+    threads = core.threads(), peak_mb = tonumber(("%.1f"):format(posix.peak_memory_mb())),
   }
 end
 

@@ -140,9 +140,10 @@ local function list_parameters(self)
 end
 
 --- component_model.new{target =, patterns =, C =, n_ci_mlp_neurons =, seed =, tied_update =} -> component model
--- Subcomponents with their initial values for every matrix of the target that a pattern matches. n_ci_mlp_neurons = 0
--- gives linear gates. tied_update, for matrices that the target ties: "summed" shares one set of subcomponents
--- with the summed gradient; "separate" keeps a gradient and an Adam state for each and applies both updates.
+-- Subcomponents with their initial values for every matrix of the target that a pattern matches.
+-- n_ci_mlp_neurons = 0 gives linear gates. tied_update, for matrices that the target ties: "summed" shares one
+-- set of subcomponents with the summed gradient; "separate" keeps a gradient and an Adam state for each and
+-- applies both updates.
 function component_model.new(settings)
   local target = settings.target
   local self = setmetatable({
@@ -202,8 +203,8 @@ function ComponentModel:pre_sigmoid(name, h)
 end
 
 --- components:importances(inputs) -> lower, upper
--- Causal importances by matrix name [..., C], from the inputs of the matrices by name: lower-leaky, for masks, and
--- upper-leaky, for minimality.
+-- Causal importances by matrix name [..., C], from the inputs of the matrices by name: lower-leaky, for masks,
+-- and upper-leaky, for minimality.
 function ComponentModel:importances(inputs)
   local lower, upper = {}, {}
   for _, matrix in ipairs(self.matrices) do
@@ -222,8 +223,8 @@ function ComponentModel:run_target(x)
 end
 
 --- components:run(x [, mask [, only]]) -> y
--- The target's forward pass with every decomposed matrix (or only those with only[name]) replaced by its subcomponents.
--- mask(matrix, h) returns the masked inner activations; without it they are used as they are.
+-- The target's forward pass with every decomposed matrix (or only those with only[name]) replaced by its
+-- subcomponents. mask(matrix, h) returns the masked inner activations; without it they are used as they are.
 function ComponentModel:run(x, mask, only)
   return self.target:run(x, function(layer, a)
     local matrix = self.by_name[layer.name]

@@ -19,8 +19,9 @@ local function sum_of(list)
 end
 
 --- evaluate.batch(components, config, x) -> numbers
--- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean squared error of the
--- model's output without masks, and masked by the causal importances, against the target's.
+-- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
+-- squared error of the model's output without masks, and masked by the causal importances, against the
+-- target's.
 function evaluate.batch(components, _, x)
   local tape <close> = core.tape()
   local numbers = {}
@@ -63,7 +64,9 @@ end
 --- evaluate.activation_counts(components, data, config) -> name -> list, examples
 -- For every subcomponent the number of examples, of n_eval_steps fresh batches, with importance > 0.1.
 function evaluate.activation_counts(components, data, config)
-  return over_batches(components, data, config, function(g) return core.sum_rows(core.greater(g, evaluate.alive_threshold)) end)
+  return over_batches(components, data, config, function(g)
+    return core.sum_rows(core.greater(g, evaluate.alive_threshold))
+  end)
 end
 
 --- evaluate.mean_importances(components, data, config) -> name -> list

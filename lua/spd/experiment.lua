@@ -48,8 +48,8 @@ local function target_of_run(run, config, display)
 end
 
 --- experiment.subject(config, model, target_config) -> subject
--- What is trained and analysed: {kind =, config =, components = (with initial values), data =, evaluation_data =,
--- n_features =, solution =}.
+-- What is trained and analysed: {kind =, config =, components = (with initial values), data =, evaluation_data
+-- =, n_features =, solution =}.
 function experiment.subject(config, model, target_config)
   local kind = target.kind(config.task_config.task_name)
   local function dataset(purpose)
@@ -59,7 +59,8 @@ function experiment.subject(config, model, target_config)
     }
   end
   return {
-    kind = config.task_config.task_name, config = config, data = dataset("data"), evaluation_data = dataset("evaluation"),
+    kind = config.task_config.task_name, config = config,
+    data = dataset("data"), evaluation_data = dataset("evaluation"),
     n_features = kind.n_features(target_config), solution = kind.solution(target_config),
     components = component_model.new{
       target = model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
@@ -75,13 +76,9 @@ function experiment.open(directory, step)
   local config = config_module.load(run:config_path())
   local subject = experiment.subject(config, target.load(config.task_config.task_name,
     directory .. "/target/target.safetensors"))
-  local tensors, path
-  if step then
-    tensors, _, path = run:load_checkpoint(step)
-  else
-    step, tensors, path = run:latest_checkpoint()
-    if not step then errors.raise(2, directory, "has no checkpoint yet") end
-  end
+  step = step or run:latest_checkpoint()
+  if not step then errors.raise(2, directory, "has no checkpoint yet") end
+  local tensors, _, path = run:load_checkpoint(step)
   optimize.restore(tensors, subject.components, nil, path)
   return subject, run, step
 end
@@ -127,7 +124,8 @@ function experiment.print_scores(summary)
     print(("%-20s %8d %16s"):format(name, summary.n_alive[name], summary.target_ci_error[name] or "-"))
   end
   if summary.mmcs then
-    print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(summary.mmcs, summary.mmcs_std, summary.ml2r, summary.ml2r_std))
+    print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(summary.mmcs, summary.mmcs_std, summary.ml2r,
+      summary.ml2r_std))
   end
 end
 
@@ -147,12 +145,15 @@ local function open_run(kind, options)
 end
 
 --- experiment.decompose(kind, options)
--- Run or resume a decomposition as a command line asks for it (see cli.experiment), and print where its results are.
+-- Run or resume a decomposition as a command line asks for it (see cli.experiment), and print where its results
+-- are.
 function experiment.decompose(kind, options)
   if options.threads then core.threads(options.threads) end
   local run <close>, config = open_run(kind, options)
   if not run:is_finished() then
-    local function display() return progress.new{title = "target", steps = target.steps(config), quiet = options.quiet} end
+    local function display()
+      return progress.new{title = "target", steps = target.steps(config), quiet = options.quiet}
+    end
     local model, target_config = target_of_run(run, config, display)
     local subject = experiment.subject(config, model, target_config)
     local summary = train(subject, run, options)

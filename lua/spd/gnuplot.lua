@@ -105,7 +105,9 @@ end
 
 local function axis_ticks(axis, ticks)
   if not ticks then return ("unset %stics"):format(axis) end
-  return ("set %stics %s nomirror out scale 0.6 %s textcolor '%s'"):format(axis, ticks, font(TICK_SIZE), TICK_COLOR)
+  local place = ticks:find("^axis") and "" or "border "
+  return ("set %stics %s%s nomirror out scale 0.6 %s textcolor '%s'"):format(axis, place, ticks,
+    font(TICK_SIZE), TICK_COLOR)
 end
 
 --- gnuplot.ticks(low, high, most) -> ticks at round numbers of a linear axis, for page:panel
@@ -119,16 +121,20 @@ function gnuplot.index_ticks(count, most)
   return ("0,%d,%d"):format(math.ceil(math.max(1, gnuplot.step(0, count, most))), count - 1)
 end
 
---- gnuplot.log_ticks(low, high, most) -> ticks at powers of ten of a logarithmic axis, for page:panel
+--- gnuplot.log_ticks(low, high, most) -> ticks of a logarithmic axis, for page:panel
+-- At most about `most` powers of ten have their number; where the axis holds only one or none, 2 and 5 times them too.
 function gnuplot.log_ticks(low, high, most)
   local first, last = math.floor(math.log(low, 10) + 1e-9), math.ceil(math.log(high, 10) - 1e-9)
-  local every = math.ceil((last - first) / most)
+  local every = math.max(1, math.ceil((last - first) / most))
+  local few = last - first <= 2
   local list = {}
   for exponent = first, last do
-    local labelled = (exponent - first) % math.max(1, every) == 0
+    local labelled = (exponent - first) % every == 0
     list[#list + 1] = ("'%s' %g %d"):format(labelled and power_of_ten(exponent) or "", 10.0 ^ exponent, labelled and 0 or 1)
-    for digit = 2, last - first <= 6 and exponent < last and 9 or 1 do
-      list[#list + 1] = ("'' %g 1"):format(digit * 10.0 ^ exponent)
+    for digit = 2, last - first <= 8 and 9 or 1 do
+      local value = digit * 10.0 ^ exponent
+      local numbered = few and (digit == 2 or digit == 5)
+      list[#list + 1] = ("'%s' %g %d"):format(numbered and ("%g"):format(value) or "", value, numbered and 0 or 1)
     end
   end
   return "(" .. table.concat(list, ", ") .. ")"
@@ -241,7 +247,7 @@ function Page:panel(panel)
   end
   if panel.setup then table.move(panel.setup, 1, #panel.setup, #lines + 1, lines) end
   lines[#lines + 1] = "plot " .. table.concat(panel.plot, ", ")
-  lines[#lines + 1] = "unset logscale; unset object; unset label; unset arrow"
+  lines[#lines + 1] = "unset logscale; unset object; unset grid; unset xzeroaxis; unset yzeroaxis; set format '%g'"
 end
 
 --- page:color_bar(x, y, height, palette, range [, title])

@@ -24,9 +24,9 @@ end
 
 --- The modules of the package, for help() and completion.
 spd.modules = {
-  "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate", "experiment", "fields",
-  "figures", "gnuplot", "json", "losses", "memory", "metrics", "model", "optimize", "oracle", "progress", "run", "schema",
-  "target", "yaml",
+  "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
+  "experiment", "fields", "figures", "gnuplot", "json", "losses", "memory", "metrics", "model", "optimize", "oracle",
+  "progress", "run", "schema", "target", "yaml",
 }
 
 local is_module = {}

@@ -117,8 +117,8 @@ function losses.schatten(step)
   return total(list)
 end
 
---- losses.embedding_recon(step): batch mean of the squared distance between the masked and the target's embedding; with
--- is_embed_unembed_recon, the KL divergence after the target's unembedding.
+--- losses.embedding_recon(step): batch mean of the squared distance between the masked and the target's
+-- embedding; with is_embed_unembed_recon, the KL divergence after the target's unembedding.
 function losses.embedding_recon(step)
   local matrix = step.components.matrices[1]
   if #step.components.matrices ~= 1 or matrix.kind ~= "embedding" then

@@ -5,15 +5,15 @@ local errors = require "spd.errors"
 
 local memory = {}
 
--- Buffers of [rows, C] that one matrix holds at the peak of a step (activations, importances, masked activations and the
--- gradients that are under way), as measured on the toy models.
+-- Buffers of [rows, C] that one matrix holds at the peak of a step (activations, importances, masked
+-- activations and the gradients that are under way), as measured on the toy models.
 local BUFFERS_PER_MATRIX = 7
 -- What the program itself and its libraries take.
 local PROGRAM_BYTES = 16 * 2 ^ 20
 
 --- memory.estimate(layers, config, rows) -> bytes
--- Peak memory of training the subcomponents of these layers on batches of that many rows: parameters with gradient and two
--- Adam moments, the matrix sums of the faithfulness loss, and the buffers of one step.
+-- Peak memory of training the subcomponents of these layers on batches of that many rows: parameters with
+-- gradient and two Adam moments, the matrix sums of the faithfulness loss, and the buffers of one step.
 function memory.estimate(layers, config, rows)
   local numbers = 0
   local C, neurons = config.C + 0.0, config.n_ci_mlp_neurons + 0.0
@@ -38,8 +38,8 @@ function memory.check(target, config, rows)
   local needed = memory.estimate(component_model.find(target, config.target_module_patterns), config, rows + 0.0)
   local available = core.posix.memory_available_bytes()
   if available and needed > available then
-    errors.raise(2, "memory", ("the run needs about %s, %s are available"):format(gigabytes(needed), gigabytes(available)),
-      "a smaller C or batch_size")
+    local found = ("the run needs about %s, %s are available"):format(gigabytes(needed), gigabytes(available))
+    errors.raise(2, "memory", found, "a smaller C or batch_size")
   end
 end
 

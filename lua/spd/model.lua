@@ -1,7 +1,7 @@
 --- Target models: named layers, and a forward pass that applies them by name.
 --
--- A model is a table with `layers` and `forward`. Every linear or embedding layer that the forward pass applies by
--- name can be replaced by subcomponents; everything else is whatever operators the function calls:
+-- A model is a table with `layers` and `forward`. Every linear or embedding layer that the forward pass applies
+-- by name can be replaced by subcomponents; everything else is whatever operators the function calls:
 --
 --     local model = require "spd.model"
 --     local mlp = model.new{
@@ -37,9 +37,9 @@ function model.apply(layer, x)
 end
 
 --- model.new{layers =, forward = [, tied =, constants =]} -> model
--- layers: a list of layers with unique names. forward(self, x, layer): computes the output; layer(name, input) applies
--- a layer. tied: pairs {first, second} of layer names, where second's weight is the transpose of first's. constants:
--- name -> tensor, saved with the model. Other fields are kept as they are.
+-- layers: a list of layers with unique names. forward(self, x, layer): computes the output; layer(name, input)
+-- applies a layer. tied: pairs {first, second} of layer names, where second's weight is the transpose of
+-- first's. constants: name -> tensor, saved with the model. Other fields are kept as they are.
 function model.new(definition)
   local self = setmetatable({}, Model)
   for key, value in pairs(definition) do self[key] = value end
@@ -54,13 +54,15 @@ function model.new(definition)
 end
 
 --- m:run(x [, layer [, inputs]]) -> y
--- The forward pass. layer(layer_table, input) replaces how a layer is applied (default: model.apply). inputs, a table,
--- receives the input of every layer by name.
+-- The forward pass. layer(layer_table, input) replaces how a layer is applied (default: model.apply). inputs, a
+-- table, receives the input of every layer by name.
 function Model:run(x, layer, inputs)
   local by_name, apply = self.by_name, layer or model.apply
   return self:forward(x, function(name, input)
     local found = by_name[name]
-    if not found then errors.raise(2, "model", "the forward pass applies a layer '" .. tostring(name) .. "' that is not listed") end
+    if not found then
+      errors.raise(2, "model", ("the forward pass applies a layer '%s' that is not listed"):format(tostring(name)))
+    end
     if inputs then inputs[name] = input end
     return apply(found, input)
   end)
@@ -90,7 +92,8 @@ end
 local function expect_shape(path, name, tensor, shape)
   local found, expected = table.concat(tensor.shape, ", "), table.concat(shape, ", ")
   if found ~= expected or tensor.dtype ~= "real" then
-    errors.raise(2, path, ("tensor '%s': expected real [%s], found %s [%s]"):format(name, expected, tensor.dtype, found))
+    errors.raise(2, path,
+      ("tensor '%s': expected real [%s], found %s [%s]"):format(name, expected, tensor.dtype, found))
   end
 end
 
@@ -106,8 +109,8 @@ function Model:save(path, metadata)
 end
 
 --- m:load(path)
--- Overwrite all tensors from a safetensors file; a missing, unknown or differently shaped tensor is an error.
--- A second tied weight may be in the file, and is then ignored.
+-- Overwrite all tensors from a safetensors file; a missing, unknown or differently shaped tensor is an error. A
+-- second tied weight may be in the file, and is then ignored.
 function Model:load(path)
   local tensors = core.safetensors_load(path)
   local known = self:tensors()

@@ -1,7 +1,8 @@
 --- The training loop of a decomposition: batches in, subcomponents and gates out.
 --
--- Nothing here depends on the clock but when a checkpoint is written: every random number is named by seed, purpose and
--- step, so a run that is interrupted and resumed, on any number of threads, ends with the same bits.
+-- Nothing here depends on the clock but when a checkpoint is written: every random number is named by seed,
+-- purpose and step, so a run that is interrupted and resumed, on any number of threads, ends with the same
+-- bits.
 local core = require "spd.core"
 local errors = require "spd.errors"
 local evaluate = require "spd.evaluate"
@@ -11,8 +12,9 @@ local posix = core.posix
 local optimize = {}
 
 --- optimize.learning_rate(config, step) -> number
--- Linear warm-up over w = floor(steps x lr_warmup_pct) steps, then, with s = step - w and S = steps - w: constant; linear
--- 1 - s/S; cosine cos(pi/2 s/(S-1)), a quarter period; exponential 0.5^(s/lr_exponential_halflife).
+-- Linear warm-up over w = floor(steps x lr_warmup_pct) steps, then, with s = step - w and S = steps - w:
+-- constant; linear 1 - s/S; cosine cos(pi/2 s/(S-1)), a quarter period; exponential
+-- 0.5^(s/lr_exponential_halflife).
 function optimize.learning_rate(config, step)
   local warmup = math.floor(config.steps * (config.lr_warmup_pct or 0))
   if step < warmup then return config.lr * step / warmup end
@@ -32,8 +34,9 @@ end
 -- ---- one step -----------------------------------------------------------------------------------
 
 --- optimize.step(components, config, x, step) -> terms, values
--- Record step `step` for the batch x on the open tape and add its gradients to those of the parameters. terms: the loss
--- terms; values: their numbers by "loss/NAME", with "loss/total". A loss that is not finite is an error.
+-- Record step `step` for the batch x on the open tape and add its gradients to those of the parameters. terms:
+-- the loss terms; values: their numbers by "loss/NAME", with "loss/total". A loss that is not finite is an
+-- error.
 function optimize.step(components, tape, config, x, step)
   local target, inputs = components:run_target(x)
   local lower, upper = components:importances(inputs)
@@ -61,8 +64,8 @@ end
 -- ---- state --------------------------------------------------------------------------------------
 
 --- optimize.state(components, optimizer) -> name -> tensor
--- All that a checkpoint holds: components.MATRIX.V [d_in, C] and .U [C, d_out], gates.MATRIX.w1, b1, w2 [C, n] and b2 [C] (or
--- w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME.
+-- All that a checkpoint holds: components.MATRIX.V [d_in, C] and .U [C, d_out], gates.MATRIX.w1, b1, w2 [C, n]
+-- and b2 [C] (or w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME.
 function optimize.state(components, optimizer)
   local tensors = {}
   for i, parameter in ipairs(components.parameters) do
@@ -134,7 +137,9 @@ function Loop:advance(step)
   if logging then numbers.grad_norm = optimizer:gradient_norm() end
   if logging then
     for key, value in pairs(evaluate.batch(components, config, self.x)) do numbers[key] = value end
-    for name, count in pairs(evaluate.alive(components, self.evaluation_data, config)) do numbers[name .. "/n_alive"] = count end
+    for name, count in pairs(evaluate.alive(components, self.evaluation_data, config)) do
+      numbers[name .. "/n_alive"] = count
+    end
     if self.run then self.run:log(step, numbers) end
   end
   if not last then optimizer:step(numbers.lr) end
@@ -164,9 +169,9 @@ function Loop:after(step, numbers, logging)
 end
 
 --- optimize.run{components =, data =, evaluation_data =, config =, progress = [, run =, draw =]} -> numbers
--- Train from the run's latest checkpoint, or from step 0, to config.steps. data and evaluation_data have :batch(step [,
--- tensor]). run keeps metrics and checkpoints; draw(step) is called every image_freq steps. Returns the numbers of the last
--- step, and the seconds and steps of this call.
+-- Train from the run's latest checkpoint, or from step 0, to config.steps. data and evaluation_data have
+-- :batch(step [, tensor]). run keeps metrics and checkpoints; draw(step) is called every image_freq steps.
+-- Returns the numbers of the last step, and the seconds and steps of this call.
 function optimize.run(settings)
   local loop = setmetatable({
     components = settings.components, data = settings.data, evaluation_data = settings.evaluation_data,
@@ -175,8 +180,9 @@ function optimize.run(settings)
   }, Loop)
   local first = loop.run and loop:resume() or 0
   posix.catch_interrupt(true)
-  local started, numbers, logging = posix.monotonic_time(), nil, nil
+  local started, numbers = posix.monotonic_time(), nil
   for step = first, loop.config.steps do
+    local logging
     numbers, logging = loop:advance(step)
     loop:after(step, numbers, logging)
   end

@@ -1,7 +1,8 @@
 --- Oracle files: exact inputs and results of single SPD steps, as safetensors.
 --
--- A file holds in.* (batch, weights, subcomponents, gates, uniform draws) and out.* (outputs, importances, losses,
--- gradients, parameters after 1 and 5 AdamW steps), and the case's settings as JSON under "case" of its metadata.
+-- A file holds in.* (batch, weights, subcomponents, gates, uniform draws) and out.* (outputs, importances,
+-- losses, gradients, parameters after 1 and 5 AdamW steps), and the case's settings as JSON under "case" of its
+-- metadata.
 local cjson = require "cjson"
 local core = require "spd.core"
 local component_model = require "spd.component_model"
@@ -49,7 +50,8 @@ local function target_of(case, inputs, names)
   local layers = {}
   for i, name in ipairs(names) do
     local weight = inputs["W." .. name]
-    layers[i] = name == "embed_tokens" and model.embedding(name, weight) or model.linear(name, weight, inputs["b." .. name])
+    local is_embedding = name == "embed_tokens"
+    layers[i] = is_embedding and model.embedding(name, weight) or model.linear(name, weight, inputs["b." .. name])
   end
   return model.new{
     layers = layers,
@@ -200,8 +202,9 @@ local function largest(list)
   return most
 end
 
--- The worst error relative to the largest expected entry; where a gradient is given, only entries whose gradient is at
--- least a thousandth of its largest count (Adam's first steps depend on the sign of a gradient alone).
+-- The worst error relative to the largest expected entry; where a gradient is given, only entries whose
+-- gradient is at least a thousandth of its largest count (Adam's first steps depend on the sign of a gradient
+-- alone).
 local function worst_error(found, expected, gradient)
   local a, b, g = flatten(found), flatten(expected), gradient and flatten(gradient)
   if #a ~= #b then return math.huge end

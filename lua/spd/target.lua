@@ -1,7 +1,7 @@
 --- Trained targets on disk: found, or trained once and kept.
 --
--- A target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it was trained
--- with, which says what model the weights belong to).
+-- A target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it
+-- was trained with, which says what model the weights belong to).
 local core = require "spd.core"
 local config_module = require "spd.config"
 local errors = require "spd.errors"
@@ -92,9 +92,9 @@ local function train_once(kind, weights_path, settings, progress)
 end
 
 --- target.get(config, progress) -> model, target config
--- The target of a decomposition config: loaded from pretrained_model_path, or, where that file does not exist, trained first
--- with the config that target_config names. Two processes that need it at the same time: one trains, the other waits.
--- progress() makes the display of a training.
+-- The target of a decomposition config: loaded from pretrained_model_path, or, where that file does not exist,
+-- trained first with the config that target_config names. Two processes that need it at the same time: one
+-- trains, the other waits. progress() makes the display of a training.
 function target.get(config, progress)
   local kind, path = config.task_config.task_name, config.pretrained_model_path
   local settings, exists = described_by(config)

@@ -6,11 +6,12 @@ local tables = require "spd.figures.tables"
 local distributions = {}
 
 local MARGIN, TITLE_SIZE, NAME_SIZE, LABEL_SIZE, NOTE_SIZE = 16, 22, 18, 16, 14
-local TITLE_ROW, NAME_ROW, AXIS_ROW = 44, 32, 62 -- AXIS_ROW: ticks and label below a panel
+local TITLE_ROW, NAME_ROW, AXIS_ROW = 44, 32, 72 -- AXIS_ROW: ticks and label below a panel
 local AXIS_COLUMN = 84 -- label and ticks left of a panel
 local GAP = 30
 local BINS = 100
-local BAR_COLOR, LINE_COLOR = "#3a76af", "#bbbbbb"
+local BARS = " using 1:2 with boxes linecolor rgb '#3a76af'"
+local GRID = "linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"
 local ALIVE = 0.001 -- a subcomponent that is active on more examples than that counts as alive
 
 -- ---- a grid of panels ---------------------------------------------------------------------------
@@ -47,6 +48,11 @@ local function caption(page, x, y, width, height, text)
   end
 end
 
+-- Touching bars overlap by a pixel, so that no seams show between them.
+local function bar_style(width, pixel)
+  return ("set boxwidth %.9g; set style fill solid 1 noborder"):format(width + pixel)
+end
+
 -- ---- histograms ---------------------------------------------------------------------------------
 
 local function bin(values)
@@ -80,8 +86,8 @@ function distributions.histograms(panels, options)
     page:panel{
       x = x, y = y, width = width, height = height, x_range = {0, 1}, y_range = {0.5, high}, log_y = true,
       x_ticks = gnuplot.ticks(0, 1, 6), y_ticks = gnuplot.log_ticks(1, high, 6),
-      setup = {("set boxwidth %.9g; set style fill solid 1 noborder"):format(1 / bins)},
-      plot = {page:columns(lefts, counted[i]) .. (" using 1:2 with boxes linecolor rgb '%s'"):format(BAR_COLOR)},
+      setup = {bar_style(1 / bins, 1 / width)},
+      plot = {page:columns(lefts, counted[i]) .. BARS},
     }
     caption(page, x, y, width, height, {
       name = panel.name, x = "Causal importance", y = (i - 1) % columns == 0 and "Count" or nil,
@@ -109,8 +115,8 @@ local function sorted_panel(page, x, y, width, height, values, scale)
     x_range = {-0.5 - 0.01 * #values, #values - 0.5}, y_range = {scale.low, scale.high}, log_y = scale.log,
     x_ticks = gnuplot.index_ticks(#values, 8),
     y_ticks = scale.log and gnuplot.log_ticks(scale.low, scale.high, 6) or gnuplot.ticks(scale.low, scale.high, 6),
-    setup = {("set boxwidth %g; set style fill solid 1 noborder"):format(#values <= 100 and 0.8 or 1)},
-    plot = {page:columns(ranks, values) .. (" using 1:2 with boxes linecolor rgb '%s'"):format(BAR_COLOR)},
+    setup = {#values <= 100 and bar_style(0.8, 0) or bar_style(1, #values / width)},
+    plot = {page:columns(ranks, values) .. BARS},
   }
 end
 
@@ -188,11 +194,24 @@ local function shown(series, log)
   return x, ys
 end
 
-local function legend(page, x, y, names, width)
+local function color_of(i) return gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1] end
+
+local function legend(page, x, y, names, width, dots)
   for i, name in ipairs(names) do
-    local color = gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1]
-    page:line(x, y + (i - 1) * 24, x + 26, y + (i - 1) * 24, {width = 3, color = color})
-    page:text(x + 34, y + (i - 1) * 24, gnuplot.shorten(name, NOTE_SIZE, width), {size = NOTE_SIZE, align = "left"})
+    local at = y + (i - 1) * 24
+    if dots then
+      page:circle(x + 18, at, 5, {fill = color_of(i)})
+    else
+      page:line(x, at, x + 26, at, {width = 3, color = color_of(i)})
+    end
+    page:text(x + 34, at, gnuplot.shorten(name, NOTE_SIZE, width), {size = NOTE_SIZE, align = "left"})
+  end
+end
+
+-- The title above a page's only panel.
+local function headline(page, x, width, title)
+  if title then
+    page:text(x + width / 2, MARGIN + 12, gnuplot.shorten(title, TITLE_SIZE, width + 100), {size = TITLE_SIZE})
   end
 end
 
@@ -203,12 +222,6 @@ local function widened(low, high, log)
   end
   local pad = high > low and 0.04 * (high - low) or math.max(0.5, math.abs(high) * 0.5)
   return low - pad, high + pad
-end
-
--- Ticks of an axis from low to high; a logarithmic one that holds no two powers of ten has 1, 2 and 5 marked.
-local function value_ticks(low, high, log, most)
-  if not log then return gnuplot.ticks(low, high, most) end
-  return gnuplot.log_ticks(low, high, most)
 end
 
 --- distributions.curves(series [, options]) -> page
@@ -231,14 +244,14 @@ function distributions.curves(series, options)
   local left, plots = MARGIN + AXIS_COLUMN, {}
   for i = 1, #xs do
     plots[i] = ("%s using 1:2 with %s linewidth 2 linecolor rgb '%s'"):format(page:columns(xs[i], ys[i]),
-      #xs[i] == 1 and "points pointtype 7" or "lines", gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1])
+      #xs[i] == 1 and "points pointtype 7" or "lines", color_of(i))
   end
   page:panel{
     x = left, y = top, width = width, height = height, x_range = {x_low, x_high}, y_range = {y_low, y_high}, log_y = log,
-    x_ticks = gnuplot.ticks(x_low, x_high, 8), y_ticks = value_ticks(y_low, y_high, log, 8),
-    setup = {"set grid ytics linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"}, plot = plots,
+    x_ticks = gnuplot.ticks(x_low, x_high, 8), y_ticks = (log and gnuplot.log_ticks or gnuplot.ticks)(y_low, y_high, 8),
+    setup = {"set grid ytics " .. GRID}, plot = plots,
   }
-  if options.title then page:text(left + width / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, width + 100), {size = TITLE_SIZE}) end
+  headline(page, left, width, options.title)
   caption(page, left, top, width, height, {x = options.x_label or "Step", y = options.y_label})
   legend(page, left + width + 22, top + 14, names, side)
   return page
@@ -272,19 +285,18 @@ function distributions.scatter(series, options)
   local side = #names > 1 and 190 or 20
   local page, plots = gnuplot.page(left + size + side + MARGIN, top + size + AXIS_ROW + MARGIN // 2), {}
   if options.identity ~= false then
-    plots[1] = page:columns({low, high}, {low, high}) .. " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '"
-      .. LINE_COLOR .. "'"
+    plots[1] = page:columns({low, high}, {low, high}) .. " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '#bbbbbb'"
   end
   for i = 1, #xs do
     plots[#plots + 1] = ("%s using 1:2 with points pointtype 7 pointsize 0.7 linecolor rgb '#70%s'"):format(
-      page:columns(xs[i], ys[i]), gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1]:sub(2))
+      page:columns(xs[i], ys[i]), color_of(i):sub(2))
   end
   local ticks = gnuplot.ticks(low, high, 7)
   page:panel{
     x = left, y = top, width = size, height = size, x_range = {low, high}, y_range = {low, high}, x_ticks = ticks, y_ticks = ticks,
-    setup = {"set grid xtics ytics linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"}, plot = plots,
+    setup = {"set grid xtics ytics " .. GRID}, plot = plots,
   }
-  if options.title then page:text(left + size / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, size + 60), {size = TITLE_SIZE}) end
+  headline(page, left, size, options.title)
   caption(page, left, top, size, size, {x = options.x_label, y = options.y_label})
   if options.correlation ~= false then
     local text = ("Correlation: %.3f"):format(metrics.correlation(x, y))
@@ -292,7 +304,7 @@ function distributions.scatter(series, options)
     page:rectangle(left + 24, top + 18, box, 32, "#f3e8d2")
     page:text(left + 24 + box / 2, top + 34, text, {size = LABEL_SIZE})
   end
-  if #names > 1 then legend(page, left + size + 22, top + 14, names, side - 60) end
+  if #names > 1 then legend(page, left + size + 22, top + 14, names, side - 60, true) end
   return page
 end
 

@@ -13,9 +13,10 @@ local function uniform_weight(rows, columns, bound, seed, matrix)
 end
 
 --- tms.new(settings [, seed]) -> model
--- settings: n_features, n_hidden, n_hidden_layers (fixed matrices between the two linear layers), fixed_identity_hidden_layers
--- or fixed_random_hidden_layers, tied_weights, init_bias_to_zero. Layers are named linear1, linear2,
--- hidden_layers.0, ... Weights start as uniform in +-1/sqrt(d_in), as PyTorch's linear layers do.
+-- settings: n_features, n_hidden, n_hidden_layers (fixed matrices between the two linear layers),
+-- fixed_identity_hidden_layers or fixed_random_hidden_layers, tied_weights, init_bias_to_zero. Layers are named
+-- linear1, linear2, hidden_layers.0, ... Weights start as uniform in +-1/sqrt(d_in), as PyTorch's linear layers
+-- do.
 function tms.new(settings, seed)
   local n, d = settings.n_features, settings.n_hidden
   seed = seed or 0
@@ -64,8 +65,8 @@ function tms.from_config(config)
 end
 
 --- tms.dataset{target_config =, task =, batch_size =, seed =, purpose =} -> dataset
--- Batches of sparse features in [0, 1). task has feature_probability and data_generation_type: a task_config, or the
--- target's config itself; synced_inputs are the target's.
+-- Batches of sparse features in [0, 1). task has feature_probability and data_generation_type: a task_config,
+-- or the target's config itself; synced_inputs are the target's.
 function tms.dataset(settings)
   local task = settings.task
   return data.sparse_features{
@@ -76,7 +77,8 @@ function tms.dataset(settings)
   }
 end
 
--- As in PyTorch with tied storage: each tied weight has a gradient and an Adam state of its own, and both updates apply.
+-- As in PyTorch with tied storage: each tied weight has a gradient and an Adam state of its own, and both
+-- updates apply.
 local function add_parameters(optimizer, target)
   local partner = {}
   for _, pair in ipairs(target.tied) do partner[pair[2]] = target.by_name[pair[1]].weight end
@@ -117,8 +119,8 @@ end
 function tms.n_features(config) return config.tms_model_config.n_features end
 
 --- tms.solution(config) -> name -> {kind =, n = or k =}
--- What a decomposition should find: one subcomponent per feature in linear1 and linear2, as many as hidden dimensions in
--- each hidden layer.
+-- What a decomposition should find: one subcomponent per feature in linear1 and linear2, as many as hidden
+-- dimensions in each hidden layer.
 function tms.solution(config)
   local settings = config.tms_model_config
   local solution = {

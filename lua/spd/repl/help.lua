@@ -1,0 +1,245 @@
+--- What help() prints in the REPL: an overview, and the documentation of functions, modules and objects.
+local core = require "spd.core"
+local spd = require "spd"
+
+local help = {}
+
+local WIDTH = 100
+
+-- Headings of the overview. Functions of spd that are named here no more are left out, new ones are listed as "more".
+local groups = {
+  { "tensors", "tensor zeros eye uniform normal fill_sparse_features safetensors_load safetensors_save" },
+  { "operators", [[add subtract multiply affine power absolute greater add_bias relu gelu matmul linear embedding
+    transpose reshape sum sum_rows sum_columns rows]] },
+  { "losses", "mse squared_error softmax_kl" },
+  { "components", "gate_mlp gate_linear lower_leaky upper_leaky stochastic_mask" },
+  { "training", "tape adamw compact" },
+  { "this process", "threads instruction_set live_bytes release_buffers" },
+}
+
+local introduction = [[
+spdlua: Stochastic Parameter Decomposition, at a Lua prompt. `spd` holds everything.
+
+  x = spd.uniform({4, 3}, {seed = 0})     a tensor: values print with their shape
+  x:size(1), x.shape, x:totable()         its sizes and elements
+  y = spd.relu(spd.matmul(x, spd.eye(3))) operators compute at once outside of a tape
+  spd.losses.<TAB>                        completion of fields and methods
+
+  help(spd.linear)   help "linear"        a function's own documentation; of your functions too: the
+                                          --- comment above them
+  help(spd.losses)   help "losses"        a module        help(x)    the methods of an object
+]]
+
+-- ---- texts -------------------------------------------------------------------------------------
+
+local function first_line(text) return (text:match("^[^\n]*")) end
+
+--- Words in lines of at most `width` characters, each after `indent`.
+local function wrapped(words, indent, width)
+  local lines, line = {}, indent
+  for _, word in ipairs(words) do
+    if #line + #word > width and line ~= indent then
+      lines[#lines + 1] = line
+      line = indent
+    end
+    line = line .. word .. " "
+  end
+  lines[#lines + 1] = line
+  return (table.concat(lines, "\n"):gsub(" +\n", "\n"):gsub(" +$", ""))
+end
+
+--- A name and, from column `indent` on, words.
+local function entry(name, words, indent)
+  return ("  " .. name .. (" "):rep(indent)):sub(1, indent) .. wrapped(words, (" "):rep(indent), WIDTH):sub(indent + 1)
+end
+
+local function read_lines(path)
+  local file <close> = io.open(path, "r")
+  if not file then return nil end
+  local lines = {}
+  for line in file:lines() do lines[#lines + 1] = line end
+  return lines
+end
+
+local function uncommented(lines, first, last)
+  local text = {}
+  for i = first, last do text[#text + 1] = lines[i]:gsub("^%s*%-%-%-?%s?", "", 1) end
+  return table.concat(text, "\n")
+end
+
+--- The --- comment block that ends at line `last`; nil if there is none.
+local function block_above(lines, last)
+  local first
+  for i = last, 1, -1 do
+    if not lines[i]:find("^%s*%-%-") then break end
+    if lines[i]:find("^%s*%-%-%-[^%-]") then first = i end
+  end
+  return first and uncommented(lines, first, last)
+end
+
+--- The comment block that begins the file of a module; nil if there is none.
+local function block_of_file(path)
+  local lines = read_lines(path)
+  if not lines or not lines[1] or not lines[1]:find("^%-%-%-") then return nil end
+  local last = 1
+  while lines[last + 1] and lines[last + 1]:find("^%-%-") do last = last + 1 end
+  return uncommented(lines, 1, last)
+end
+
+-- ---- functions ---------------------------------------------------------------------------------
+
+local function of_function(f)
+  if core.documentation[f] then return core.documentation[f] end
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then return nil, "a C function without documentation" end
+  local where = ("%s:%d"):format(info.short_src, info.linedefined)
+  local lines = info.source:sub(1, 1) == "@" and read_lines(info.source:sub(2))
+  local text = lines and block_above(lines, info.linedefined - 1)
+  if text then return text .. "\n(" .. where .. ")" end
+  return nil, "defined at " .. where .. ", without a --- comment above it"
+end
+
+--- First lines of the documentation of the functions in a table, indented and sorted.
+local function listed(t)
+  local lines = {}
+  for name, value in next, t do
+    if type(name) == "string" and type(value) == "function" then
+      local text = of_function(value)
+      lines[#lines + 1] = "  " .. (text and first_line(text) or name)
+    end
+  end
+  table.sort(lines)
+  return table.concat(lines, "\n")
+end
+
+-- ---- modules and objects -----------------------------------------------------------------------
+
+--- The name under which a table is loaded as a module; nil if it is none.
+local function module_name(t)
+  for name, loaded in pairs(package.loaded) do
+    if rawequal(loaded, t) and name ~= "_G" then return name end
+  end
+  return nil
+end
+
+local function of_table(t)
+  local name = module_name(t)
+  local path = name and package.searchpath(name, package.path)
+  local text, functions = path and block_of_file(path), listed(t)
+  if not text and functions == "" then return nil, "a table without functions" end
+  return (text or name or "a table with these functions:") .. (functions ~= "" and "\n\n" .. functions or "")
+end
+
+local function of_object(value)
+  local meta = debug.getmetatable(value)
+  local methods = type(meta) == "table" and (rawget(meta, "methods") or rawget(meta, "__index"))
+  if type(methods) ~= "table" then return nil, "a " .. type(value) end
+  local own, operators = {}, {}
+  for name, method in next, methods do
+    if rawequal(rawget(core, name), method) then operators[#operators + 1] = name else own[name] = method end
+  end
+  table.sort(operators)
+  local text = first_line(tostring(value)) .. "\n\n" .. listed(own)
+  if #operators == 0 then return text end
+  return text .. "\n\nFunctions of spd as methods, t:relu() for spd.relu(t):\n" .. wrapped(operators, "  ", WIDTH)
+end
+
+--- Words of the first sentence, without its full stop.
+local function first_sentence(text)
+  local words = {}
+  for word in text:gmatch("%S+") do
+    words[#words + 1] = word:gsub("%.$", "")
+    if word:sub(-1) == "." then break end
+  end
+  return words
+end
+
+local function of_modules()
+  local lines = {}
+  for _, name in ipairs(spd.modules) do
+    local path = package.searchpath("spd." .. name, package.path)
+    local text = path and block_of_file(path)
+    if text then lines[#lines + 1] = entry(name, first_sentence(text), 20) end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- ---- overview ----------------------------------------------------------------------------------
+
+local function of_groups()
+  local lines, listed_names = {}, {}
+  for _, group in ipairs(groups) do
+    local names = {}
+    for name in group[2]:gmatch("%S+") do
+      if rawget(spd, name) then names[#names + 1] = name end
+      listed_names[name] = true
+    end
+    lines[#lines + 1] = entry(group[1], names, 16)
+  end
+  local more = {}
+  for name, value in next, spd do
+    if type(value) == "function" and not listed_names[name] then more[#more + 1] = name end
+  end
+  table.sort(more)
+  if #more > 0 then lines[#lines + 1] = entry("more", more, 16) end
+  return table.concat(lines, "\n")
+end
+
+local function overview()
+  return introduction .. "\nFunctions of spd:\n" .. of_groups() ..
+    "\n  spd.posix     files, locks, programs, the terminal: help(spd.posix)" ..
+    "\n\nModules, spd.NAME:\n" .. of_modules()
+end
+
+-- ---- by name -----------------------------------------------------------------------------------
+
+local function follow(value, path)
+  for name in path:gmatch("[^.:]+") do
+    if type(value) ~= "table" then return nil end
+    value = value[name]
+  end
+  return value
+end
+
+--- All documented C functions whose text begins with a name that contains `part`, or is `part` if exact.
+local function documented(part, exact)
+  local texts = {}
+  for _, text in pairs(core.documentation) do
+    local name = text:match("^[%w_.:]*"):match("[%w_]*$")
+    if name == part or (not exact and name:find(part, 1, true)) then texts[#texts + 1] = text end
+  end
+  table.sort(texts)
+  return texts
+end
+
+local function of_name(name)
+  local value = name:find("^[%a_][%w_.:]*$") and (follow(spd, (name:gsub("^spd[.:]", ""))) or follow(_G, name))
+  if value ~= nil and value ~= false then return help.text(value) end
+  local texts = documented(name:match("[%w_]*$"), true)
+  if #texts > 0 then return table.concat(texts, "\n\n") end
+  local near = name:find("%w") and documented(name, false) or {}
+  for i, text in ipairs(near) do near[i] = "  " .. first_line(text) end
+  return nil, #near > 0 and "but:\n" .. table.concat(near, "\n") or "help() lists what there is"
+end
+
+--- help.text([topic]) -> text
+-- Without a topic the overview; otherwise the documentation of a function, a module, a table of functions, an object,
+-- or of what a string names ("linear", "losses", "spd.losses.terms").
+function help.text(topic)
+  if topic == nil then return overview() end
+  local kind = type(topic)
+  local text, reason
+  if kind == "string" then
+    text, reason = of_name(topic)
+    if not text then return ("no help for '%s'; %s"):format(topic, reason) end
+  elseif kind == "function" then
+    text, reason = of_function(topic)
+  elseif kind == "table" then
+    text, reason = of_table(topic)
+  else
+    text, reason = of_object(topic)
+  end
+  return text or ("no help: %s"):format(reason)
+end
+
+return help
