@@ -36,12 +36,12 @@ gnuplot.series_colors = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", 
 -- ---- text and numbers ---------------------------------------------------------------------------
 
 --- gnuplot.quote(text) -> a gnuplot string that stands for the text, whatever it holds
--- Between single quotes gnuplot interprets nothing; control characters become blanks, bytes that are not UTF-8
--- question marks.
+-- Between single quotes gnuplot interprets nothing, but it misreads doubled ones: they become apostrophes. Control
+-- characters become blanks, bytes that are not UTF-8 question marks.
 function gnuplot.quote(text)
   text = tostring(text)
   if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
-  return "'" .. text:gsub("%c", " "):gsub("'", "''") .. "'"
+  return "'" .. text:gsub("%c", " "):gsub("'", "’") .. "'"
 end
 
 --- gnuplot.number(x) -> text; infinities, like NaN, become NaN, which gnuplot leaves out.
@@ -309,9 +309,8 @@ end
 function Page:png(program)
   program = program or "gnuplot"
   local status, bytes, messages = core.posix.run({program, "-d", "-"}, {stdin = self:script()})
-  if not status then return nil, program .. ": " .. tostring(bytes) end
-  if status == 127 then
-    return nil, program .. ": not found (figures need it; on Debian: apt install gnuplot-nox)"
+  if not status then
+    return nil, ("%s: %s (figures need gnuplot; on Debian: apt install gnuplot-nox)"):format(program, bytes)
   end
   if status ~= 0 then return nil, ("%s: %s"):format(program, last_line(messages)) end
   if bytes:sub(1, #PNG_START) ~= PNG_START or bytes:sub(-#PNG_END) ~= PNG_END then

@@ -26,7 +26,7 @@ end
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
   "experiment", "fields", "figures", "gnuplot", "json", "losses", "memory", "metrics", "model", "optimize", "oracle",
-  "progress", "run", "schema", "target", "yaml",
+  "progress", "run", "schema", "seeds", "target", "yaml",
 }
 
 local is_module = {}

@@ -70,6 +70,14 @@ local function cell_size(count, wanted, most)
   return math.max(1, math.min(most, math.floor(wanted / count + 0.5)))
 end
 
+-- A page with room for the title, centred above it.
+local function titled_page(width, height, title)
+  if not title then return gnuplot.page(width, height) end
+  local page = gnuplot.page(math.max(width, math.min(900, gnuplot.text_width(title, TITLE_SIZE) + 40)), height)
+  page:text(page.width / 2, MARGIN + 14, gnuplot.shorten(title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
+  return page
+end
+
 -- ---- maps below each other ----------------------------------------------------------------------
 
 -- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label}.
@@ -83,19 +91,17 @@ local function stack(maps, options)
     widest, total = math.max(widest, map.width), total + NAME_ROW + map.height + TICK_ROW + LABEL_ROW + GAP
   end
   local left, top = MARGIN + LABEL_COLUMN + TICK_COLUMN, MARGIN + (options.title and TITLE_ROW or 0)
-  local page = gnuplot.page(left + widest + GAP + BAR_COLUMN, top + total - GAP + MARGIN)
-  if options.title then
-    page:text(left + widest / 2, MARGIN + 14, gnuplot.shorten(options.title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
-  end
+  local page = titled_page(left + widest + GAP + BAR_COLUMN, top + total - GAP + MARGIN, options.title)
   local y = top
   for _, map in ipairs(maps) do
     map.x, map.y = left, y + NAME_ROW
     map.palette, map.range = options.palette, options.range
     heatmaps.map(page, map)
-    page:text(left + map.width / 2, y + NAME_ROW / 2 - 2, gnuplot.shorten(map.title, NAME_SIZE, widest), {size = NAME_SIZE})
+    local middle = left + map.width / 2
+    page:text(middle, y + NAME_ROW / 2 - 2, gnuplot.shorten(map.title, NAME_SIZE, 2 * middle), {size = NAME_SIZE})
     page:text(MARGIN + 10, map.y + map.height / 2, gnuplot.shorten(map.y_label, LABEL_SIZE, map.height + 40),
       {size = LABEL_SIZE, rotate = true})
-    page:text(left + map.width / 2, map.y + map.height + TICK_ROW + 10, "Subcomponent", {size = LABEL_SIZE})
+    page:text(middle, map.y + map.height + TICK_ROW + 10, "Subcomponent", {size = LABEL_SIZE})
     y = map.y + map.height + TICK_ROW + LABEL_ROW + GAP
   end
   local first, last = maps[1], maps[#maps]
@@ -109,9 +115,7 @@ function heatmaps.causal_importances(panels, options)
   options = options or {}
   local maps = {}
   for i, panel in ipairs(tables.items(panels)) do
-    maps[i] = {
-      title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature",
-    }
+    maps[i] = {title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature"}
   end
   return stack(maps, {
     title = options.title, palette = options.upper and "reds" or "blues", range = {0, 1},
@@ -126,8 +130,9 @@ function heatmaps.components(matrices, options)
   for _, matrix in ipairs(tables.items(matrices)) do
     local V, U = tables.rows(matrix.V, matrix.name), tables.transpose(tables.rows(matrix.U, matrix.name))
     if #V[1] ~= #U[1] then tables.refuse("V and U differ in their number of subcomponents", matrix.name) end
-    maps[#maps + 1] = {title = matrix.name .. ": V", rows = V, y_label = "Input"}
-    maps[#maps + 1] = {title = matrix.name .. ": U (transposed)", rows = U, y_label = "Output"}
+    local name = tostring(matrix.name)
+    maps[#maps + 1] = {title = name .. ": V", rows = V, y_label = "Input"}
+    maps[#maps + 1] = {title = name .. ": U (transposed)", rows = U, y_label = "Output"}
     all[#all + 1], all[#all + 2] = V, U
   end
   local largest = tables.largest(all)
@@ -139,56 +144,57 @@ end
 
 -- ---- a grid of maps -----------------------------------------------------------------------------
 
--- Groups of maps, each group in rows of at most `columns`. group: {name, maps = list of {title, rows}}.
-local function grid(groups, options)
-  local rows, m = groups[1].maps[1].rows, 0
-  local n, columns = #rows, 0
+-- Sizes in pixels that suit all maps of the groups; the maps are reduced to what can be shown.
+local function measure(groups, most_columns)
+  local n, m, columns = 1, 1, 1
   for _, group in ipairs(groups) do
     columns = math.max(columns, #group.maps)
     for _, map in ipairs(group.maps) do
       map.count_rows, map.count_columns = #map.rows, #map.rows[1]
-      map.rows = tables.reduce(map.rows, 500, 1000)
+      map.rows = tables.reduce(map.rows, 480, 1000)
       n, m = math.max(n, #map.rows), math.max(m, #map.rows[1])
     end
   end
   local printed = n <= MOST_PRINTED and m <= MOST_PRINTED
-  local ticks = not printed
-  local limit = options.columns or math.max(1, math.min(8, 1900 // math.max(190, m)))
-  columns = math.min(columns, limit)
-  local cell = math.max(1, math.min(96, math.max(200, 1500 // columns - 60) // m))
-  local cell_height = math.max(1, math.min(cell, 480 // n))
-  local left = ticks and TICK_COLUMN or 8
-  local width = math.max(170, m * cell + left + 16)
-  local height = NAME_ROW + n * cell_height + (ticks and TICK_ROW or 6) + GAP
-  local rows_of_maps = 0
-  for _, group in ipairs(groups) do rows_of_maps = rows_of_maps + math.ceil(#group.maps / columns) end
-  local named = #groups > 1
-  local top = MARGIN + (options.title and TITLE_ROW or 0)
-  local page = gnuplot.page(MARGIN + columns * width + BAR_COLUMN,
-    math.max(top + rows_of_maps * height + (named and #groups * TITLE_ROW or 0) + MARGIN, options.title and 260 or 200))
-  if options.title then
-    page:text(MARGIN + columns * width / 2, MARGIN + 12, gnuplot.shorten(options.title, TITLE_SIZE, columns * width + 90),
-      {size = TITLE_SIZE})
+  columns = math.min(columns, most_columns or math.max(1, math.min(8, 1900 // math.max(190, m))))
+  local cell_width = math.max(1, math.min(96, math.max(200, 1500 // columns - 60) // m))
+  local cell_height = math.max(1, math.min(cell_width, 480 // n))
+  local left, below = printed and 8 or TICK_COLUMN, printed and 6 or TICK_ROW
+  return {
+    columns = columns, printed = printed, cell_width = cell_width, cell_height = cell_height, left = left,
+    width = math.max(170, m * cell_width + left + 16), height = NAME_ROW + n * cell_height + below + GAP,
+  }
+end
+
+local function draw_group(page, group, y, sizes, options)
+  for k, map in ipairs(group.maps) do
+    local column, row = (k - 1) % sizes.columns, (k - 1) // sizes.columns
+    map.width, map.height = #map.rows[1] * sizes.cell_width, #map.rows * sizes.cell_height
+    map.x = MARGIN + column * sizes.width + sizes.left + (sizes.width - sizes.left - 16 - map.width) // 2
+    map.y = y + row * sizes.height + NAME_ROW
+    map.palette, map.range, map.ticks, map.values = options.palette, options.range, not sizes.printed, sizes.printed
+    heatmaps.map(page, map)
+    page:text(map.x + map.width / 2, map.y - NAME_ROW / 2, gnuplot.shorten(map.title, LABEL_SIZE, sizes.width - 4),
+      {size = LABEL_SIZE})
   end
+end
+
+-- Groups of maps, each in rows of equal cells. group: {name =, maps = list of {title =, rows =}}.
+local function grid(groups, options)
+  local sizes = measure(groups, options.columns)
+  local named, rows_of_maps = #groups > 1, 0
+  for _, group in ipairs(groups) do rows_of_maps = rows_of_maps + math.ceil(#group.maps / sizes.columns) end
+  local top, name_row = MARGIN + (options.title and TITLE_ROW or 0), named and TITLE_ROW or 0
+  local height = top + rows_of_maps * sizes.height + #groups * name_row + MARGIN
+  local page = titled_page(MARGIN + sizes.columns * sizes.width + BAR_COLUMN, math.max(height, 220), options.title)
   local y = top
   for _, group in ipairs(groups) do
-    if named then
-      page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, align = "left"})
-      y = y + TITLE_ROW
-    end
-    for k, map in ipairs(group.maps) do
-      local column = (k - 1) % columns
-      if k > 1 and column == 0 then y = y + height end
-      local across, down = #map.rows[1] * cell, #map.rows * cell_height
-      map.x = MARGIN + column * width + left + (width - left - 16 - across) // 2
-      map.y, map.width, map.height = y + NAME_ROW, across, down
-      map.palette, map.range, map.ticks, map.values = options.palette, options.range, ticks, printed
-      heatmaps.map(page, map)
-      page:text(map.x + map.width / 2, y + NAME_ROW / 2, gnuplot.shorten(map.title, LABEL_SIZE, width - 4), {size = LABEL_SIZE})
-    end
-    y = y + height
+    if named then page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, align = "left"}) end
+    draw_group(page, group, y + name_row, sizes, options)
+    y = y + name_row + math.ceil(#group.maps / sizes.columns) * sizes.height
   end
-  page:color_bar(MARGIN + columns * width + 8, top + NAME_ROW, math.min(500, page.height - top - NAME_ROW - MARGIN - 20),
+  local bar_top = top + name_row + NAME_ROW
+  page:color_bar(MARGIN + sizes.columns * sizes.width + 8, bar_top, math.min(500, page.height - bar_top - MARGIN - 20),
     options.palette, options.range, options.bar_title)
   return page
 end
@@ -215,27 +221,27 @@ function heatmaps.hidden_layers(layers, options)
   })
 end
 
+-- The scale for several matrices: around 0, or from the lowest to the highest entry.
+local function range_of(matrices, diverging)
+  local largest, ends = tables.largest(matrices), {}
+  if diverging then return {-largest, largest} end
+  for i, rows in ipairs(matrices) do ends[i] = {tables.range(rows)} end
+  local low, high = tables.range(ends)
+  if not low then return {0, 1} end
+  return low < high and {low, high} or {low - 0.5, low + 0.5}
+end
+
 --- heatmaps.heatmaps(panels [, options]) -> page
 function heatmaps.heatmaps(panels, options)
   options = options or {}
-  local maps, all = {}, {}
+  local maps, all, palette = {}, {}, options.palette or "coolwarm"
   for i, panel in ipairs(tables.items(panels)) do
     all[i] = tables.rows(panel.values, panel.name)
     maps[i] = {title = panel.name, rows = all[i]}
   end
-  local range = options.range
-  if not range and options.palette and options.palette ~= "coolwarm" then
-    local flat = {}
-    for i, rows in ipairs(all) do flat[i] = {tables.range(rows)} end
-    local low, high = tables.range(flat)
-    range = {low or 0, high or 1}
-  end
-  local largest = tables.largest(all)
-  range = range or {-largest, largest}
-  if range[1] == range[2] then range = {range[1] - 0.5, range[1] + 0.5} end
   return grid({{name = "", maps = maps}}, {
-    title = options.title, palette = options.palette or "coolwarm", range = range, columns = options.columns,
-    bar_title = options.bar_title,
+    title = options.title, palette = palette, range = options.range or range_of(all, palette == "coolwarm"),
+    columns = options.columns, bar_title = options.bar_title,
   })
 end
 

@@ -195,7 +195,7 @@ local function responses(outputs, i)
   for k, rows in ipairs(outputs) do
     own[k], others[k] = rows[i][i], -math.huge
     for j, value in ipairs(rows[i]) do
-      if j ~= i and not (value <= others[k]) then others[k] = value end
+      if j ~= i then others[k] = math.max(others[k], value) end
     end
   end
   return own, others

@@ -6,7 +6,7 @@ local help = {}
 
 local WIDTH = 100
 
--- Headings of the overview. Functions of spd that are named here no more are left out, new ones are listed as "more".
+-- Headings of the overview, with functions of spd. Those that are not named here are listed as "more".
 local groups = {
   { "tensors", "tensor zeros eye uniform normal fill_sparse_features safetensors_load safetensors_save" },
   { "operators", [[add subtract multiply affine power absolute greater add_bias relu gelu matmul linear embedding
@@ -171,7 +171,7 @@ local function of_groups()
   for _, group in ipairs(groups) do
     local names = {}
     for name in group[2]:gmatch("%S+") do
-      if rawget(spd, name) then names[#names + 1] = name end
+      names[#names + 1] = name
       listed_names[name] = true
     end
     lines[#lines + 1] = entry(group[1], names, 16)

@@ -1,0 +1,260 @@
+local core = require "spd.core"
+local posix = core.posix
+
+local host = os.getenv("SPDLUA") or "./spdlua"
+
+--- A Lua program in a process of its own: status, stdout, stderr.
+local function lua(program, ...) return posix.run({ host, "-", ... }, { stdin = program }) end
+
+describe("core.posix", function()
+  local base
+
+  before_each(function()
+    base = os.tmpname()
+    os.remove(base)
+    assert(posix.make_directory(base))
+  end)
+
+  after_each(function() assert.equal(0, (posix.run { "rm", "-rf", base })) end)
+
+  local function write(name, text)
+    local file <close> = assert(io.open(base .. "/" .. name, "wb"))
+    file:write(text)
+  end
+
+  local function read(name)
+    local file <close> = assert(io.open(base .. "/" .. name, "rb"))
+    return file:read("a")
+  end
+
+  describe("files", function()
+    it("tells files, folders and nothing apart", function()
+      write("file", "x")
+      assert.is_true(posix.is_file(base .. "/file"))
+      assert.is_false(posix.is_directory(base .. "/file"))
+      assert.is_true(posix.is_directory(base))
+      assert.is_false(posix.is_file(base))
+      assert.is_false(posix.is_file(base .. "/none"))
+    end)
+
+    it("lists names without . and ..", function()
+      write("b", "")
+      write(".a", "")
+      local names = posix.list_directory(base)
+      table.sort(names)
+      assert.same({ ".a", "b" }, names)
+      assert.same({ nil, "No such file or directory" }, { posix.list_directory(base .. "/none") })
+      assert.same({ nil, "Not a directory" }, { posix.list_directory(base .. "/b") })
+    end)
+
+    it("makes folders, with parents only when asked", function()
+      assert.same({ nil, "No such file or directory" }, { posix.make_directory(base .. "/a/b") })
+      assert.is_true(posix.make_directory(base .. "/a/b/", true))
+      assert.is_true(posix.is_directory(base .. "/a/b"))
+      assert.is_true(posix.make_directory(base .. "/a/b", true))
+      assert.same({ nil, "File exists" }, { posix.make_directory(base .. "/a/b") })
+    end)
+
+    it("does not take a file for a folder", function()
+      write("file", "")
+      assert.same({ nil, "File exists" }, { posix.make_directory(base .. "/file", true) })
+      assert.is_nil((posix.make_directory(base .. "/file/below", true)))
+      assert.same({ nil, "No such file or directory" }, { posix.make_directory("", true) })
+    end)
+
+    it("renames and removes", function()
+      write("a", "text")
+      assert.is_true(posix.rename(base .. "/a", base .. "/b"))
+      assert.equal("text", read("b"))
+      assert.is_true(posix.remove(base .. "/b"))
+      assert.same({ nil, "No such file or directory" }, { posix.remove(base .. "/b") })
+      assert.is_nil((posix.rename(base .. "/b", base .. "/c")))
+    end)
+
+    it("writes a file whole, in place of the old one, leaving nothing else", function()
+      write("f", "old, and longer than the new text")
+      assert.is_true(posix.write_file(base .. "/f", "new\0text"))
+      assert.equal("new\0text", read("f"))
+      assert.same({ "f" }, posix.list_directory(base))
+    end)
+
+    it("keeps the old file when the new one cannot be written", function()
+      write("f", "old")
+      local status, out = posix.run { "sh", "-c", [[ulimit -f 1; trap '' XFSZ; exec "$0" -e "$1"]], host,
+        ("io.write(select(2, require('spd.core').posix.write_file(%q, ('x'):rep(100000))))"):format(base .. "/f") }
+      assert.equal(0, status)
+      assert.equal("File too large", out)
+      assert.equal("old", read("f"))
+      assert.same({ "f" }, posix.list_directory(base))
+    end)
+
+    it("says why it cannot write", function()
+      assert.same({ nil, "No such file or directory" }, { posix.write_file(base .. "/none/f", "x") })
+      assert.is_nil((posix.write_file(base, "x")))
+      assert.same({}, posix.list_directory(base))
+    end)
+  end)
+
+  describe("lock", function()
+    it("is held by one holder until it is closed", function()
+      local path = base .. "/lock"
+      do
+        local lock <close> = assert(posix.lock(path))
+        assert.is_userdata(lock)
+        assert.is_nil(posix.try_lock(path))
+      end
+      local lock = assert(posix.try_lock(path))
+      assert.is_nil(posix.try_lock(path))
+      lock:close()
+      lock:close()
+      local again <close> = assert(posix.lock(path))
+    end)
+
+    it("waits for another process, whose end frees it", function()
+      local path = base .. "/lock"
+      local program = "p = require('spd.core').posix l = p.lock('" .. path .. "') print('held') io.flush() p.sleep(0.3)"
+      local other = assert(io.popen(("%s -e %q"):format(host, program)))
+      assert.equal("held", other:read())
+      assert.is_nil(posix.try_lock(path))
+      local lock <close> = assert(posix.lock(path))
+      other:close()
+    end)
+
+    it("does not wait on after a signal", function()
+      local path = base .. "/lock"
+      local lock <close> = assert(posix.lock(path))
+      local status, _, err = lua(
+        "local p = require('spd.core').posix; io.popen('sleep 0.1; kill -INT ' .. p.pid()); p.lock(arg[1])", path)
+      assert.equal(130, status)
+      assert.matches("interrupted!\n$", err)
+    end)
+
+    it("gives the reason when the file cannot be made", function()
+      assert.same({ nil, "No such file or directory" }, { posix.lock(base .. "/none/lock") })
+      assert.same({ nil, "No such file or directory" }, { posix.try_lock(base .. "/none/lock") })
+    end)
+  end)
+end)
+
+describe("core.posix.run", function()
+  it("passes words as they are and returns both streams and the status", function()
+    local status, out, err = posix.run { "sh", "-c", 'printf "%s" "$1"; echo bad >&2; exit 7', "sh", "a b $HOME *" }
+    assert.equal(7, status)
+    assert.equal("a b $HOME *", out)
+    assert.equal("bad\n", err)
+  end)
+
+  it("moves more than pipes hold, in both directions at once", function()
+    local text = ("0123456789abcdef"):rep(200000)
+    local status, out = posix.run({ "cat" }, { stdin = text })
+    assert.equal(0, status)
+    assert.is_true(out == text)
+    local _, _, err = posix.run({ "sh", "-c", "cat >&2" }, { stdin = text })
+    assert.is_true(err == text)
+  end)
+
+  it("survives a program that does not read its input", function()
+    assert.equal(0, (posix.run({ "true" }, { stdin = ("x"):rep(1000000) })))
+  end)
+
+  it("gives a program an empty stdin, and no files of ours", function()
+    local file <close> = assert(io.open("Makefile"))
+    local _, out = posix.run { "sh", "-c", "cat; ls /proc/self/fd" }
+    assert.equal("0\n1\n2\n3\n", out) -- 3: ls itself reads the folder
+  end)
+
+  it("tells a signal by 128 + its number", function() assert.equal(137, (posix.run { "sh", "-c", "kill -9 $$" })) end)
+
+  it("gives the reason when there is no such program", function()
+    assert.same({ nil, "No such file or directory" }, { posix.run { "no-such-program" } })
+  end)
+
+  it("refuses words that are no strings", function()
+    assert.has_error(function() posix.run { "echo", {} } end, "run: word 2 is a table, not a string")
+    assert.has_error(function() posix.run({ "cat" }, { stdin = {} }) end, "run: stdin is a table, not a string")
+    assert.has_error(function() posix.run {} end)
+  end)
+
+  it("leaves no file open", function()
+    local before = #posix.list_directory("/proc/self/fd")
+    for _ = 1, 20 do
+      posix.run { "true" }
+      posix.run { "no-such-program" }
+    end
+    assert.equal(before, #posix.list_directory("/proc/self/fd"))
+  end)
+end)
+
+describe("core.posix about this process", function()
+  it("knows times", function()
+    local start = posix.monotonic_time()
+    posix.sleep(0.05)
+    local passed = posix.monotonic_time() - start
+    assert.is_true(passed >= 0.05 and passed < 5, tostring(passed))
+    assert.has_error(function() posix.sleep(-1) end)
+    assert.has_error(function() posix.sleep(0 / 0) end)
+  end)
+
+  it("knows its number and its program", function()
+    local _, out = posix.run { "readlink", "/proc/" .. posix.pid() .. "/exe" }
+    assert.equal(out, posix.executable() .. "\n")
+  end)
+
+  it("measures the peak of its own memory, not of the one that started it", function()
+    local peak = posix.peak_memory_mb()
+    local large = ("x"):rep(200 << 20)
+    assert.is_true(posix.peak_memory_mb() >= 200, "peak " .. peak .. " MiB, holding " .. #large)
+    local _, out = lua("print(require('spd.core').posix.peak_memory_mb())")
+    assert.is_true(tonumber(out) < 190, out)
+  end)
+
+  it("finds less memory available under a limit of address space", function()
+    local free = posix.memory_available_bytes()
+    assert.is_true(free > 1 << 20, tostring(free))
+    if host:find("asan") then return end -- the sanitizer reserves terabytes of address space
+    local _, out = posix.run { "sh", "-c", [[ulimit -v 2000000; exec "$0" -e "$1"]], host,
+      "print(require('spd.core').posix.memory_available_bytes())" }
+    local limited = tonumber(out)
+    assert.is_true(limited > 0 and limited < 2000000 * 1024, out)
+  end)
+
+  it("knows that a pipe is no terminal", function()
+    local _, out = lua("local p = require('spd.core').posix print(p.is_terminal(1), p.is_terminal(0), p.terminal_width())")
+    assert.equal("false\tfalse\t80\n", out)
+  end)
+end)
+
+describe("core.posix.catch_interrupt", function()
+  local start = "local p = require('spd.core').posix local function kill(s) os.execute('kill -' .. s .. ' ' .. p.pid()) end "
+
+  -- A signal to oneself has arrived when kill returns; os.execute itself ignores SIGINT while it waits, so those are sent
+  -- by a child that is not waited for.
+  local later = "local function int() io.popen('kill -INT ' .. p.pid()):close() end "
+
+  it("notes SIGTERM and SIGINT instead of ending", function()
+    local status, out = lua(start .. "p.catch_interrupt(true) io.write(tostring(p.interrupted())) kill 'TERM' "
+      .. "io.write(tostring(p.interrupted()))")
+    assert.equal(0, status)
+    assert.equal("falsetrue", out)
+    status, out = lua(start .. later .. "p.catch_interrupt(true) int() io.write(tostring(p.interrupted()))")
+    assert.equal(0, status)
+    assert.equal("true", out)
+  end)
+
+  it("ends the process at the second signal", function()
+    local status = lua(start .. "p.catch_interrupt(true) kill 'TERM' kill 'TERM'")
+    assert.equal(128 + 15, status)
+  end)
+
+  it("starts with nothing noted", function()
+    local _, out = lua(start .. "p.catch_interrupt(true) kill 'TERM' p.catch_interrupt(true) io.write(tostring(p.interrupted()))")
+    assert.equal("false", out)
+  end)
+
+  it("puts back what was before", function()
+    local status, _, err = lua(start .. later .. "p.catch_interrupt(true) p.catch_interrupt(false) int() while true do end")
+    assert.equal(130, status)
+    assert.matches("interrupted!", err)
+    assert.equal(128 + 15, (lua(start .. "p.catch_interrupt(true) p.catch_interrupt(false) kill 'TERM'")))
+  end)
+end)

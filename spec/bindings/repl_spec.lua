@@ -1,0 +1,169 @@
+-- The REPL as a user meets it: keys into a pseudo-terminal (made by script(1)), and what stands on it then.
+local posix = require("spd.core").posix
+
+local host = os.getenv("SPDLUA") or "./spdlua"
+local TAB, INTERRUPT, END_OF_INPUT, UP = "\t", "\3", "\4", "\27[A"
+
+describe("the REPL", function()
+  local base, home, transcript, keys
+
+  local function read(path)
+    local file <close> = io.open(path, "rb")
+    return file and file:read("a") or ""
+  end
+
+  --- Where on the terminal the text stands, after `from`; waits for it.
+  local function wait_for(text, from)
+    local limit = posix.monotonic_time() + 20
+    while posix.monotonic_time() < limit do
+      local _, last = read(transcript):find(text, from or 1, true)
+      if last then return last end
+      posix.sleep(0.01)
+    end
+    error(("no '%s' on the terminal:\n%s"):format(text, read(transcript)), 2)
+  end
+
+  local function start(options)
+    local program = ("stty cols 100; exec %s %s"):format(host, options or "")
+    keys = assert(io.popen(("env HOME='%s' XDG_STATE_HOME= TERM=dumb script -qfc '%s' %s >/dev/null 2>&1"):format(home,
+      program, transcript), "w"))
+    keys:setvbuf("no")
+    return wait_for("\n> ")
+  end
+
+  --- Type, and wait until `text` stands on the terminal after what stood there before. Returns what was added.
+  local function type_and_see(typed, text)
+    local before = #read(transcript)
+    keys:write(typed)
+    local last = wait_for(text, before + 1)
+    return read(transcript):sub(before + 1, last)
+  end
+
+  local function leave()
+    keys:write(END_OF_INPUT)
+    local ok, how, status = keys:close()
+    keys = nil
+    return ok and how == "exit" and status or 0
+  end
+
+  before_each(function()
+    base = os.tmpname()
+    os.remove(base)
+    home, transcript = base .. "/home", base .. "/transcript"
+    assert(posix.make_directory(home, true))
+  end)
+
+  after_each(function()
+    if keys then leave() end
+    assert.equal(0, (posix.run { "rm", "-rf", base }))
+  end)
+
+  it("prints what expressions return, tensors with shape and values", function()
+    start()
+    type_and_see("6 * 7\n", "\n42\r\n> ")
+    type_and_see("'a', nil, true\n", "\na\tnil\ttrue\r\n> ")
+    type_and_see("{1, b = {2}}\n", "\n{ 1, b = { 2 } }\r\n> ")
+    local seen = type_and_see("spd.eye(2)\n", "\n> ")
+    assert.matches("tensor %[2, 2%]\r?\n%s+1.0*%s+0.*\n%s+0.*%s+1", seen)
+    type_and_see("x = 5\n", "x = 5\r\n> ")
+  end)
+
+  it("takes a chunk on several lines", function()
+    start()
+    type_and_see("for i = 1, 2 do\n", "\n>> ")
+    type_and_see("print('line ' .. i)\n", "\n>> ")
+    type_and_see("end\n", "\nline 1\r\nline 2\r\n> ")
+    type_and_see("1 +\n", "\n>> ")
+    type_and_see("41\n", "\n42\r\n> ")
+  end)
+
+  it("completes globals, fields, methods and keywords", function()
+    start()
+    type_and_see("some_global = 41\n", "\n> ")
+    type_and_see("some_gl" .. TAB .. " + 1\n", "\n42\r\n> ")
+    type_and_see("spd.posix.monoton" .. TAB .. "() > 0\n", "\ntrue\r\n> ")
+    type_and_see("t = spd.eye(3)\n", "\n> ")
+    type_and_see("#t:tota" .. TAB .. "()\n", "\n3\r\n> ")
+    type_and_see("('x'):upp" .. TAB .. "()\n", "\nX\r\n> ")
+    type_and_see("ret" .. TAB .. " 7\n", "\n7\r\n> ")
+    type_and_see("spd.squared" .. TAB, "spd.squared_error")
+  end)
+
+  it("goes on after an error, with a traceback of the user's own code", function()
+    start()
+    local seen = type_and_see("local function f() error('broken') end f()\n", "\n> ")
+    assert.matches("stdin:1: broken\r\nstack traceback:\r\n", seen)
+    assert.matches("in [%a ]+'f'", seen)
+    assert.is_nil(seen:find("repl.lua", 1, true))
+    seen = type_and_see("require('spd.errors').raise(2, 'key', 'bad')\n", "\n> ")
+    assert.matches("\nkey: bad\r\n> $", seen)
+    type_and_see("x = = 1\n", "stdin:1: unexpected symbol near '='\r\n> ")
+    type_and_see("1 + 1\n", "\n2\r\n> ")
+  end)
+
+  it("drops the line, and all lines of a chunk, at Ctrl-C", function()
+    start()
+    type_and_see("error('never run')", "never run")
+    type_and_see(INTERRUPT, "\n> ")
+    type_and_see("do\n", "\n>> ")
+    type_and_see(INTERRUPT, "\n> ")
+    type_and_see("1 + 1\n", "\n2\r\n> ")
+  end)
+
+  it("stops running code at Ctrl-C and goes on", function()
+    start()
+    type_and_see("print 'go' while true do end\n", "\ngo\r\n")
+    type_and_see(INTERRUPT, "interrupted!")
+    type_and_see("1 + 1\n", "\n2\r\n> ")
+    type_and_see("print 'go' while true do end\n", "\ngo\r\n")
+    type_and_see(INTERRUPT, "interrupted!")
+    type_and_see("1 + 1\n", "\n2\r\n> ")
+  end)
+
+  it("leaves at Ctrl-D with status 0", function()
+    start()
+    assert.equal(0, leave())
+    assert.is_nil(read(transcript):find("ERROR", 1, true))
+  end)
+
+  it("keeps the history in the user's home, with chunks of several lines as one entry", function()
+    start()
+    type_and_see("first_entry = 1\n", "\n> ")
+    type_and_see("do\n", "\n>> ")
+    type_and_see("print('in a block')\n", "\n>> ")
+    type_and_see("end\n", "\nin a block\r\n> ")
+    leave()
+    assert.matches("first_entry = 1\n#%d+\ndo\nprint%('in a block'%)\nend\n$", read(home .. "/.local/state/spdlua/history"))
+    start()
+    type_and_see(UP .. "\n", "\nin a block\r\n> ")
+    type_and_see(UP .. UP .. "\n", "first_entry = 1")
+  end)
+
+  it("works without a place for the history", function()
+    assert.equal(0, (posix.run { "rm", "-rf", home }))
+    local file <close> = assert(io.open(home, "w"))
+    file:write("no folder")
+    start()
+    type_and_see("1 + 1\n", "\n2\r\n> ")
+  end)
+
+  it("shows help, and the documentation of functions", function()
+    start()
+    type_and_see("help()\n", "Modules, spd.NAME:")
+    local seen = type_and_see("help(spd.linear)\n", "y = x weight^T + bias")
+    assert.matches("\nlinear%(x, weight %[, bias%]%) %-> y\r\n", seen)
+    type_and_see("help\n", "help() shows what there is")
+  end)
+
+  it("follows a script with -i, and sees its globals", function()
+    start("-e \"from_script = 40\" -i")
+    type_and_see("from_script + 2\n", "\n42\r\n> ")
+  end)
+
+  it("reads plain lines with -i when stdin is no terminal", function()
+    local status, out, err = posix.run({ host, "-i" }, { stdin = "x = 6\nx * 7\nfor i = 1, 1 do\nprint('in')\nend\n" })
+    assert.equal(0, status)
+    assert.equal("", err)
+    assert.matches("\n> > 42\n> >> >> in\n> \n$", out)
+  end)
+end)

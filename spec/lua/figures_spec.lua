@@ -1,0 +1,333 @@
+local core = require "spd.core"
+local figures = require "spd.figures"
+local gnuplot = require "spd.gnuplot"
+
+local nan, infinity = 0 / 0, math.huge
+local folder
+
+local function read(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read("a")
+end
+
+--- Width and height in the header of a PNG that is complete.
+local function png_size(path)
+  local bytes = assert(read(path), path .. " does not exist")
+  assert.equal("\137PNG\r\n\26\n", bytes:sub(1, 8))
+  assert.equal("IEND\xAEB`\x82", bytes:sub(-8))
+  local width, height = (">I4I4"):unpack(bytes, 17)
+  return width, height
+end
+
+local function matrix(rows, columns, f)
+  local out = {}
+  for i = 1, rows do
+    out[i] = {}
+    for j = 1, columns do out[i][j] = f and f(i, j) or (i * 7 + j * 3) % 11 / 11 end
+  end
+  return out
+end
+
+local function identity(n, columns) return matrix(n, columns, function(i, j) return i == j and 1 or 0 end) end
+
+--- A diagram's subject of a target with n features and h hidden dimensions.
+local function tms_subject(n, h, bad)
+  local W1, W2 = matrix(h, n), matrix(n, h)
+  W1[1][1] = bad or W1[1][1]
+  return {target = {W1 = W1, W2 = W2}, sum = {W1 = W1, W2 = W2}, components = {{index = 3, W = W1, W2 = W2}}}
+end
+
+local function path(name) return folder .. "/" .. name .. ".png" end
+
+before_each(function()
+  folder = os.tmpname()
+  os.remove(folder)
+  assert(core.posix.make_directory(folder))
+end)
+
+after_each(function()
+  for _, name in ipairs(core.posix.list_directory(folder)) do core.posix.remove(folder .. "/" .. name) end
+  core.posix.remove(folder)
+end)
+
+--- What the gnuplot of a page says on stderr; "" if it is content.
+local function complaints(page)
+  local status, _, messages = core.posix.run({"gnuplot", "-d", "-"}, {stdin = page:script()})
+  assert.equal(0, status, messages)
+  return messages
+end
+
+describe("gnuplot.quote", function()
+  it("turns quotes into apostrophes and keeps what would be a command elsewhere", function()
+    assert.equal("'it’s ’’`ls` @x \\n %d'", gnuplot.quote "it's ''`ls` @x \\n %d")
+  end)
+
+  it("has no line ends, control characters or broken UTF-8", function()
+    assert.equal("'a b c ?'", gnuplot.quote "a\nb\tc \xff")
+    assert.equal("'é'", gnuplot.quote "é")
+  end)
+end)
+
+describe("gnuplot.number", function()
+  it("is NaN for what is not finite", function()
+    for _, x in ipairs{nan, infinity, -infinity} do assert.equal("NaN", gnuplot.number(x)) end
+    assert.equal("0.5", gnuplot.number(0.5))
+  end)
+end)
+
+describe("gnuplot.shorten", function()
+  it("keeps a text that fits and both ends of one that does not", function()
+    assert.equal("linear1", gnuplot.shorten("linear1", 10, 100))
+    local short = gnuplot.shorten("model.layers.0.mlp.gate_proj", 10, 61)
+    assert.equal(10, utf8.len(short))
+    assert.matches("^model…proj$", short)
+  end)
+end)
+
+describe("gnuplot: ticks", function()
+  it("stand at 1, 2 or 5 times a power of ten", function()
+    assert.equal(20, gnuplot.step(0, 100, 6))
+    assert.equal(0.5, gnuplot.step(-1, 1, 4))
+    assert.equal("0,1,4", gnuplot.index_ticks(5, 20))
+    assert.equal("0,50,399", gnuplot.index_ticks(400, 10))
+  end)
+
+  it("of a logarithmic axis are powers of ten", function()
+    local ticks = gnuplot.log_ticks(1e-6, 1, 10)
+    assert.matches("'10⁻⁶' 1e%-06 0", ticks)
+    assert.matches("'1' 1 0", ticks)
+  end)
+end)
+
+describe("gnuplot.color", function()
+  it("interpolates between the colours of a palette and clamps", function()
+    assert.equal("#440154", gnuplot.color("viridis", -1))
+    assert.equal("#fde725", gnuplot.color("viridis", 1))
+    assert.equal("#dddddd", gnuplot.color("coolwarm", 0.5))
+  end)
+end)
+
+describe("page:write", function()
+  it("writes a PNG of the page's size, and nothing else", function()
+    local page = gnuplot.page(321, 123)
+    page:text(100, 50, "text")
+    assert.is_true(page:write(path "a"))
+    assert.same({321, 123}, {png_size(path "a")})
+    assert.equal(1, #core.posix.list_directory(folder))
+  end)
+
+  it("names a gnuplot that is missing and leaves an older file alone", function()
+    assert.is_true(gnuplot.page(50, 50):write(path "a"))
+    local written, reason = gnuplot.page(60, 60):write(path "a", "no-such-gnuplot")
+    assert.is_nil(written)
+    assert.equal("no-such-gnuplot: No such file or directory (figures need gnuplot; on Debian: apt install gnuplot-nox)", reason)
+    assert.same({50, 50}, {png_size(path "a")})
+  end)
+
+  it("gives one line of gnuplot's complaint about a script", function()
+    local page = gnuplot.page(50, 50)
+    page:panel{x = 0, y = 0, width = 50, height = 50, x_range = {0, 1}, y_range = {0, 1}, plot = {"nonsense("}}
+    local bytes, reason = page:png()
+    assert.is_nil(bytes)
+    assert.matches("^gnuplot: line %d+: [^\n]+$", reason)
+  end)
+
+  it("refuses what a program prints that is no PNG", function()
+    local bytes, reason = gnuplot.page(50, 50):png("echo")
+    assert.is_nil(bytes)
+    assert.matches("no picture", reason)
+  end)
+end)
+
+describe("figures", function()
+  local panels = {{name = "linear1", values = identity(5, 20)}, {name = "linear2", values = identity(5, 20)}}
+
+  it("give nil and one line where gnuplot is missing, a folder does not exist or there is nothing to draw", function()
+    local made, reason = figures.causal_importances(path "a", panels, {program = "no-such-gnuplot"})
+    assert.is_nil(made)
+    assert.matches("a%.png: no%-such%-gnuplot: No such file", reason)
+    made, reason = figures.causal_importances(folder .. "/none/a.png", panels)
+    assert.is_nil(made)
+    assert.matches("none/a%.png: No such file or directory$", reason)
+    made, reason = figures.causal_importances(path "a", {})
+    assert.is_nil(made)
+    assert.matches("a%.png: figure: there is nothing to draw$", reason)
+    made, reason = figures.histograms(path "a", {{name = "linear1", values = {}}})
+    assert.is_nil(made)
+    assert.matches("linear1: there is nothing to draw$", reason)
+    assert.same({}, core.posix.list_directory(folder))
+  end)
+
+  it("raise nothing for arguments of a wrong kind", function()
+    for name, draw in pairs(figures) do
+      for _, wrong in ipairs{{}, {{}}, {{name = "x", values = {{1, 2}, {3}}, x = {1}, y = {1, 2}}}, 7} do
+        local made, reason = draw(path "a", wrong)
+        assert.is_nil(made, name)
+        assert.is_string(reason, name)
+        assert.is_nil(reason:find("\n"), name)
+      end
+    end
+    assert.same({}, core.posix.list_directory(folder))
+  end)
+
+  it("take tensors as well as tables", function()
+    local values = core.tensor(identity(5, 20))
+    assert.is_true(figures.causal_importances(path "a", {{name = "linear1", values = values}}))
+    values:close()
+  end)
+
+  it("show names as they are: none is a command to gnuplot", function()
+    local name = "'\nset output 'x.png'\n!touch " .. folder .. "/touched\n`touch " .. folder .. "/touched` %s @x {/Symbol a} \xff"
+    assert.is_true(figures.causal_importances(path "a", {{name = name, values = identity(3, 4)}}, {title = name}))
+    assert.is_true(figures.curves(path "b", {{name = name, x = {1, 2}, y = {1, 2}}}, {title = name, y_label = name}))
+    assert.is_true(figures.histograms(path "c", {{name = name, values = {0, 1}}}))
+    local files = core.posix.list_directory(folder)
+    table.sort(files)
+    assert.same({"a.png", "b.png", "c.png"}, files)
+  end)
+end)
+
+describe("figures: heat maps", function()
+  local heatmaps = require "spd.figures.heatmaps"
+
+  it("draw causal importances of the usual shapes without a complaint", function()
+    for _, shape in ipairs{{5, 20}, {1, 1}, {1, 20}, {5, 1}} do
+      local rows = identity(shape[1], shape[2])
+      for _, upper in ipairs{false, true} do
+        assert.equal("", complaints(heatmaps.causal_importances({{name = "linear1", values = rows}}, {upper = upper})))
+      end
+    end
+  end)
+
+  it("have cells of whole pixels on a page between 1000 and 2400 pixels wide", function()
+    for _, shape in ipairs{{5, 20}, {40, 200}, {100, 400}, {102, 500}} do
+      local page = heatmaps.causal_importances{{name = "linear1", values = identity(shape[1], shape[2])}}
+      assert.is_true(page.width >= 1000 and page.width <= 2400, page.width)
+      local script = page:script()
+      local left, right = script:match("set lmargin at screen ([%d.]+)\nset rmargin at screen ([%d.]+)")
+      local cell = (right - left) * page.width / shape[2]
+      assert.is_near(math.floor(cell + 0.5), cell, 1e-4)
+    end
+  end)
+
+  it("draw NaN and infinities", function()
+    local rows = identity(5, 20)
+    rows[1][1], rows[2][2], rows[3][3] = nan, infinity, -infinity
+    assert.is_true(figures.causal_importances(path "a", {{name = "linear1", values = rows}}))
+    assert.is_true(figures.components(path "b", {{name = "linear1", V = rows, U = matrix(20, 2)}}))
+    assert.is_true(figures.hidden_layers(path "c", {{name = "h", target = {{nan, 0}, {0, 1}}, sum = {{nan, nan}, {nan, nan}}}}))
+    assert.is_true(figures.heatmaps(path "d", {{name = "x", values = {{nan}}}}, {palette = "viridis"}))
+  end)
+
+  it("draw V above U, transposed, on one scale around 0", function()
+    local script = heatmaps.components{{name = "linear1", V = matrix(5, 4), U = matrix(4, 2, function() return -3 end)}}:script()
+    assert.is_truthy(script:find("linear1: V", 1, true) < script:find("linear1: U (transposed)", 1, true))
+    assert.is_truthy(script:find("\n-3 -3 -3 -3\n-3 -3 -3 -3\nEND_OF_DATA", 1, true))
+    for range in script:gmatch("set cbrange (%b[])") do assert.equal("[-3:3]", range) end
+  end)
+
+  it("refuse V and U that do not belong together", function()
+    local made, reason = figures.components(path "a", {{name = "linear1", V = matrix(5, 4), U = matrix(3, 2)}})
+    assert.is_nil(made)
+    assert.matches("linear1: V and U differ", reason)
+  end)
+
+  it("print the values of small matrices only", function()
+    local function script(n)
+      return heatmaps.hidden_layers{{name = "hidden_layers.0", target = identity(n, n), sum = identity(n, n)}}:script()
+    end
+    assert.is_truthy(script(2):find("'1.00'", 1, true))
+    assert.is_nil(script(10):find("'1.00'", 1, true))
+  end)
+
+  it("show the strongest entry of a block where a matrix has more rows than there are pixels", function()
+    local tables = require "spd.figures.tables"
+    local rows, reduced = tables.reduce({{0, 1, 0}, {0, -5, nan}, {2, nan, nan}}, 2, 2)
+    assert.is_true(reduced)
+    assert.same({{-5, 0}, {2, "nan"}}, {rows[1], {rows[2][1], rows[2][2] ~= rows[2][2] and "nan"}})
+    local page = heatmaps.components{{name = "embed", V = matrix(4096, 3), U = matrix(3, 8)}}
+    assert.is_true(page.height < 1500)
+  end)
+end)
+
+describe("figures: axes", function()
+  local distributions = require "spd.figures.distributions"
+
+  it("count values outside of [0, 1] in the first and last bin, NaN in none", function()
+    local script = distributions.histograms{{name = "linear1", values = {-0.1, 0, 0.5, 1, 1.2, nan}}}:script()
+    local counts = {}
+    for count in script:match("<< END_OF_DATA\n(.-)\nEND_OF_DATA"):gmatch("%S+ (%S+)") do counts[#counts + 1] = tonumber(count) end
+    assert.equal(100, #counts)
+    assert.same({2, 1, 2}, {counts[1], counts[51], counts[100]})
+  end)
+
+  it("draw counts that are given, all zeros and one value without a complaint", function()
+    assert.equal("", complaints(distributions.histograms{{name = "a", counts = {3, 0, 5000}}, {name = "b", values = {0.5}}}))
+    assert.equal("", complaints(distributions.activation_counts{{name = "a", counts = {0, 0}}, {name = "b", counts = {0.2}}}))
+    assert.equal("", complaints(distributions.mean_importances{{name = "a", values = {0, nan}}, {name = "b", values = {1e-9}}}))
+  end)
+
+  it("sort subcomponents from the most active one", function()
+    local script = distributions.activation_counts{{name = "linear1", counts = {0.1, 0.3, 0.2}}}:script()
+    assert.is_truthy(script:find("0 0.3\n1 0.2\n2 0.1\n", 1, true))
+    assert.is_truthy(script:find("3 of 3 above 0.001", 1, true))
+  end)
+
+  it("leave out of a logarithmic curve what is not positive", function()
+    local series = {{name = "loss", x = {0, 1, 2, 3}, y = {1, 0, -1, 0.1}}}
+    assert.is_truthy(distributions.curves(series):script():find("0 1\n1 NaN\n2 NaN\n3 0.1\n", 1, true))
+    assert.is_truthy(distributions.curves(series, {linear = true}):script():find("0 1\n1 0\n2 -1\n3 0.1\n", 1, true))
+  end)
+
+  it("draw curves of one point and of constants; refuse those without a number", function()
+    assert.is_true(figures.curves(path "a", {{name = "a", x = {5}, y = {2}}, {name = "b", x = {1, 2}, y = {3, 3}}}))
+    local made, reason = figures.curves(path "b", {{name = "a", x = {1, 2}, y = {nan, -1}}})
+    assert.is_nil(made)
+    assert.matches("there is no number to draw", reason)
+  end)
+
+  it("write the correlation of all points into a scatter plot", function()
+    local page = distributions.scatter({{name = "a", x = {1, 2}, y = {10, 20}}, {name = "b", x = {3, nan}, y = {30, 1}}})
+    assert.is_truthy(page:script():find("'Correlation: 1.000'", 1, true))
+    assert.equal("", complaints(page))
+  end)
+end)
+
+describe("figures: toy model of superposition", function()
+  local tms = require "spd.figures.tms"
+
+  it("have a column for target, sum and each component, with planes for two hidden dimensions", function()
+    local with, without = tms.diagram(tms_subject(5, 2)), tms.diagram(tms_subject(5, 3))
+    assert.is_truthy(with:script():find("'Subcomponent 3'", 1, true))
+    assert.is_truthy(with:script():find("'Outputs (before bias & ReLU)'", 1, true))
+    assert.is_true(with.height > without.height + 200)
+    assert.equal("", complaints(with))
+    assert.equal("", complaints(without))
+  end)
+
+  it("are heat maps with the largest difference where the network is large", function()
+    local subject = tms_subject(40, 10)
+    subject.sum = {W1 = matrix(10, 40), W2 = matrix(40, 10)}
+    subject.sum.W1[2][3] = subject.target.W1[2][3] - 0.25
+    local script = tms.diagram(subject):script()
+    assert.is_truthy(script:find("'Difference, at most 0.25'", 1, true))
+    assert.is_truthy(script:find("'Difference, at most 0'", 1, true))
+  end)
+
+  it("draw NaN weights and leave the caller's matrices alone", function()
+    local subject = tms_subject(5, 2, nan)
+    assert.is_true(figures.tms_diagram(path "a", subject))
+    assert.is_true(subject.target.W1[1][1] ~= subject.target.W1[1][1])
+  end)
+
+  it("show a target: plane, cosine similarities and responses", function()
+    local W, outputs = {{1, 0, -1}, {0, 1, 0}}, {}
+    for k = 1, 3 do outputs[k] = matrix(3, 3, function(i, j) return i == j and k / 3 or 0.1 end) end
+    local subject = {W1 = W, magnitudes = {1 / 3, 2 / 3, 1}, outputs = outputs}
+    local page = tms.target(subject)
+    assert.is_truthy(page:script():find("\n1 0 -1\n0 1 0\n-1 0 1\nEND_OF_DATA", 1, true))
+    assert.equal("", complaints(page))
+    subject.W1 = {{1, 0, 0}, {0, 1, 0}, {0, 0, 0}} -- a feature without a vector has no cosines
+    assert.is_true(figures.target_tms(path "a", subject))
+  end)
+end)
