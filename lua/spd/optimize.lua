@@ -180,13 +180,13 @@ function optimize.run(settings)
   }, Loop)
   local first = loop.run and loop:resume() or 0
   posix.catch_interrupt(true)
+  local _ <close> = setmetatable({}, {__close = function() posix.catch_interrupt(false) end})
   local started, numbers = posix.monotonic_time(), nil
   for step = first, loop.config.steps do
     local logging
     numbers, logging = loop:advance(step)
     loop:after(step, numbers, logging)
   end
-  posix.catch_interrupt(false)
   loop.progress:finish()
   return numbers, posix.monotonic_time() - started, loop.config.steps - first
 end

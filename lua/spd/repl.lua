@@ -89,9 +89,8 @@ local function plain_read(prompt)
 end
 
 --- repl.run(terminal, is_terminal)
--- Run until the end of input. Globals `spd` and `help` are set. With is_terminal, lines are edited, completed
--- and kept
--- in the user's history; otherwise they are read as they come.
+-- Run until the end of input. Globals `spd` and `help` are set. With is_terminal, lines are edited, completed and
+-- kept in the user's history; otherwise they are read as they come.
 function repl.run(terminal, is_terminal)
   _G.spd, _G.help = require "spd", help_command
   io.write(("spdlua %s (%s)   help() shows what there is, Ctrl-D leaves\n"):format(core.version, _VERSION))

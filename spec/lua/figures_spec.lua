@@ -89,7 +89,7 @@ describe("gnuplot: ticks", function()
     assert.equal(20, gnuplot.step(0, 100, 6))
     assert.equal(0.5, gnuplot.step(-1, 1, 4))
     assert.equal("0,1,4", gnuplot.index_ticks(5, 20))
-    assert.equal("0,50,399", gnuplot.index_ticks(400, 10))
+    assert.equal("0,50,350", gnuplot.index_ticks(400, 10))
   end)
 
   it("of a logarithmic axis are powers of ten", function()
@@ -120,7 +120,8 @@ describe("page:write", function()
     assert.is_true(gnuplot.page(50, 50):write(path "a"))
     local written, reason = gnuplot.page(60, 60):write(path "a", "no-such-gnuplot")
     assert.is_nil(written)
-    assert.equal("no-such-gnuplot: No such file or directory (figures need gnuplot; on Debian: apt install gnuplot-nox)", reason)
+    assert.equal("no-such-gnuplot: No such file or directory "
+      .. "(figures need gnuplot; on Debian: apt install gnuplot-nox)", reason)
     assert.same({50, 50}, {png_size(path "a")})
   end)
 
@@ -142,7 +143,7 @@ end)
 describe("figures", function()
   local panels = {{name = "linear1", values = identity(5, 20)}, {name = "linear2", values = identity(5, 20)}}
 
-  it("give nil and one line where gnuplot is missing, a folder does not exist or there is nothing to draw", function()
+  it("give nil and one line without gnuplot, without a folder and where there is nothing to draw", function()
     local made, reason = figures.causal_importances(path "a", panels, {program = "no-such-gnuplot"})
     assert.is_nil(made)
     assert.matches("a%.png: no%-such%-gnuplot: No such file", reason)
@@ -177,9 +178,11 @@ describe("figures", function()
   end)
 
   it("show names as they are: none is a command to gnuplot", function()
-    local name = "'\nset output 'x.png'\n!touch " .. folder .. "/touched\n`touch " .. folder .. "/touched` %s @x {/Symbol a} \xff"
-    assert.is_true(figures.causal_importances(path "a", {{name = name, values = identity(3, 4)}}, {title = name}))
-    assert.is_true(figures.curves(path "b", {{name = name, x = {1, 2}, y = {1, 2}}}, {title = name, y_label = name}))
+    local touch = "touch " .. folder .. "/touched"
+    local name = "'\nset output 'x.png'\n!" .. touch .. "\n`" .. touch .. "` %s @x {/Symbol a} \xff"
+    local options = {title = name, x_label = name, y_label = name}
+    assert.is_true(figures.causal_importances(path "a", {{name = name, values = identity(3, 4)}}, options))
+    assert.is_true(figures.curves(path "b", {{name = name, x = {1, 2}, y = {1, 2}}}, options))
     assert.is_true(figures.histograms(path "c", {{name = name, values = {0, 1}}}))
     local files = core.posix.list_directory(folder)
     table.sort(files)
@@ -194,7 +197,8 @@ describe("figures: heat maps", function()
     for _, shape in ipairs{{5, 20}, {1, 1}, {1, 20}, {5, 1}} do
       local rows = identity(shape[1], shape[2])
       for _, upper in ipairs{false, true} do
-        assert.equal("", complaints(heatmaps.causal_importances({{name = "linear1", values = rows}}, {upper = upper})))
+        local panels = {{name = "linear1", values = rows}}
+        assert.equal("", complaints(heatmaps.causal_importances(panels, {upper = upper})))
       end
     end
   end)
@@ -215,12 +219,14 @@ describe("figures: heat maps", function()
     rows[1][1], rows[2][2], rows[3][3] = nan, infinity, -infinity
     assert.is_true(figures.causal_importances(path "a", {{name = "linear1", values = rows}}))
     assert.is_true(figures.components(path "b", {{name = "linear1", V = rows, U = matrix(20, 2)}}))
-    assert.is_true(figures.hidden_layers(path "c", {{name = "h", target = {{nan, 0}, {0, 1}}, sum = {{nan, nan}, {nan, nan}}}}))
+    local layer = {name = "h", target = {{nan, 0}, {0, 1}}, sum = {{nan, nan}, {nan, nan}}}
+    assert.is_true(figures.hidden_layers(path "c", {layer}))
     assert.is_true(figures.heatmaps(path "d", {{name = "x", values = {{nan}}}}, {palette = "viridis"}))
   end)
 
   it("draw V above U, transposed, on one scale around 0", function()
-    local script = heatmaps.components{{name = "linear1", V = matrix(5, 4), U = matrix(4, 2, function() return -3 end)}}:script()
+    local U = matrix(4, 2, function() return -3 end)
+    local script = heatmaps.components{{name = "linear1", V = matrix(5, 4), U = U}}:script()
     assert.is_truthy(script:find("linear1: V", 1, true) < script:find("linear1: U (transposed)", 1, true))
     assert.is_truthy(script:find("\n-3 -3 -3 -3\n-3 -3 -3 -3\nEND_OF_DATA", 1, true))
     for range in script:gmatch("set cbrange (%b[])") do assert.equal("[-3:3]", range) end
@@ -234,7 +240,7 @@ describe("figures: heat maps", function()
 
   it("print the values of small matrices only", function()
     local function script(n)
-      return heatmaps.hidden_layers{{name = "hidden_layers.0", target = identity(n, n), sum = identity(n, n)}}:script()
+      return heatmaps.hidden_layers{{name = "h", target = identity(n, n), sum = identity(n, n)}}:script()
     end
     assert.is_truthy(script(2):find("'1.00'", 1, true))
     assert.is_nil(script(10):find("'1.00'", 1, true))
@@ -256,15 +262,20 @@ describe("figures: axes", function()
   it("count values outside of [0, 1] in the first and last bin, NaN in none", function()
     local script = distributions.histograms{{name = "linear1", values = {-0.1, 0, 0.5, 1, 1.2, nan}}}:script()
     local counts = {}
-    for count in script:match("<< END_OF_DATA\n(.-)\nEND_OF_DATA"):gmatch("%S+ (%S+)") do counts[#counts + 1] = tonumber(count) end
+    for count in script:match("<< END_OF_DATA\n(.-)\nEND_OF_DATA"):gmatch("%S+ (%S+)") do
+      counts[#counts + 1] = tonumber(count)
+    end
     assert.equal(100, #counts)
     assert.same({2, 1, 2}, {counts[1], counts[51], counts[100]})
   end)
 
   it("draw counts that are given, all zeros and one value without a complaint", function()
-    assert.equal("", complaints(distributions.histograms{{name = "a", counts = {3, 0, 5000}}, {name = "b", values = {0.5}}}))
-    assert.equal("", complaints(distributions.activation_counts{{name = "a", counts = {0, 0}}, {name = "b", counts = {0.2}}}))
-    assert.equal("", complaints(distributions.mean_importances{{name = "a", values = {0, nan}}, {name = "b", values = {1e-9}}}))
+    local pages = {
+      distributions.histograms{{name = "a", counts = {3, 0, 5000}}, {name = "b", values = {0.5}}},
+      distributions.activation_counts{{name = "a", counts = {0, 0}}, {name = "b", counts = {0.2}}},
+      distributions.mean_importances{{name = "a", values = {0, nan}}, {name = "b", values = {1e-9}}},
+    }
+    for _, page in ipairs(pages) do assert.equal("", complaints(page)) end
   end)
 
   it("sort subcomponents from the most active one", function()
@@ -275,19 +286,23 @@ describe("figures: axes", function()
 
   it("leave out of a logarithmic curve what is not positive", function()
     local series = {{name = "loss", x = {0, 1, 2, 3}, y = {1, 0, -1, 0.1}}}
-    assert.is_truthy(distributions.curves(series):script():find("0 1\n1 NaN\n2 NaN\n3 0.1\n", 1, true))
-    assert.is_truthy(distributions.curves(series, {linear = true}):script():find("0 1\n1 0\n2 -1\n3 0.1\n", 1, true))
+    local log, linear = distributions.curves(series), distributions.curves(series, {linear = true})
+    assert.is_truthy(log:script():find("0 1\n1 NaN\n2 NaN\n3 0.1\n", 1, true))
+    assert.is_truthy(linear:script():find("0 1\n1 0\n2 -1\n3 0.1\n", 1, true))
   end)
 
   it("draw curves of one point and of constants; refuse those without a number", function()
-    assert.is_true(figures.curves(path "a", {{name = "a", x = {5}, y = {2}}, {name = "b", x = {1, 2}, y = {3, 3}}}))
+    local point, constant = {name = "a", x = {5}, y = {2}}, {name = "b", x = {1, 2}, y = {3, 3}}
+    assert.is_true(figures.curves(path "a", {point, constant}))
     local made, reason = figures.curves(path "b", {{name = "a", x = {1, 2}, y = {nan, -1}}})
     assert.is_nil(made)
     assert.matches("there is no number to draw", reason)
   end)
 
   it("write the correlation of all points into a scatter plot", function()
-    local page = distributions.scatter({{name = "a", x = {1, 2}, y = {10, 20}}, {name = "b", x = {3, nan}, y = {30, 1}}})
+    local page = distributions.scatter{
+      {name = "a", x = {1, 2}, y = {10, 20}}, {name = "b", x = {3, nan}, y = {30, 1}},
+    }
     assert.is_truthy(page:script():find("'Correlation: 1.000'", 1, true))
     assert.equal("", complaints(page))
   end)
@@ -317,6 +332,7 @@ describe("figures: toy model of superposition", function()
   it("draw NaN weights and leave the caller's matrices alone", function()
     local subject = tms_subject(5, 2, nan)
     assert.is_true(figures.tms_diagram(path "a", subject))
+    assert.is_nil(tms.diagram(subject):script():gsub("plot NaN", ""):find("NaN", 1, true))
     assert.is_true(subject.target.W1[1][1] ~= subject.target.W1[1][1])
   end)
 

@@ -11,6 +11,7 @@ local AXIS_COLUMN = 84 -- label and ticks left of a panel
 local GAP = 30
 local BINS = 100
 local BARS = " using 1:2 with boxes linecolor rgb '#3a76af'"
+local IDENTITY = " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '#bbbbbb'"
 local GRID = "linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"
 local ALIVE = 0.001 -- a subcomponent that is active on more examples than that counts as alive
 
@@ -24,24 +25,26 @@ end
 local function grid(count, columns, width, height, title)
   local cell_width, cell_height = AXIS_COLUMN + width + GAP, NAME_ROW + height + AXIS_ROW
   local top = MARGIN + (title and TITLE_ROW or 0)
-  local page = gnuplot.page(MARGIN + columns * cell_width, top + math.ceil(count / columns) * cell_height + MARGIN // 2)
+  local rows = math.ceil(count / columns)
+  local page = gnuplot.page(MARGIN + columns * cell_width, top + rows * cell_height + MARGIN // 2)
   if title then
-    page:text(page.width / 2, MARGIN + 14, gnuplot.shorten(title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
+    page:text(page.width / 2, MARGIN + 14, title, {size = TITLE_SIZE, within = page.width - 20})
   end
   return page, function(k)
-    return MARGIN + AXIS_COLUMN + (k - 1) % columns * cell_width, top + NAME_ROW + (k - 1) // columns * cell_height
+    local column, row = (k - 1) % columns, (k - 1) // columns
+    return MARGIN + AXIS_COLUMN + column * cell_width, top + NAME_ROW + row * cell_height
   end
 end
 
 -- Name above a panel, labels below and left of it.
 local function caption(page, x, y, width, height, text)
   if text.name then
-    page:text(x + width / 2, y - NAME_ROW / 2 - 2, gnuplot.shorten(text.name, NAME_SIZE, width + 60), {size = NAME_SIZE})
+    page:text(x + width / 2, y - NAME_ROW / 2 - 2, text.name, {size = NAME_SIZE, within = width + 60})
   end
   if text.x then page:text(x + width / 2, y + height + 44, text.x, {size = LABEL_SIZE}) end
   if text.y then
-    page:text(x - AXIS_COLUMN + 14, y + height / 2, gnuplot.shorten(text.y, LABEL_SIZE, height + 60),
-      {size = LABEL_SIZE, rotate = true})
+    page:text(x - AXIS_COLUMN + 14, y + height / 2, text.y,
+      {size = LABEL_SIZE, within = height + 60, rotate = true})
   end
   if text.note then
     page:text(x + width - 6, y + 12, text.note, {size = NOTE_SIZE, align = "right", color = "#444444"})
@@ -73,7 +76,8 @@ function distributions.histograms(panels, options)
   tables.items(panels)
   local counted, most = {}, 1
   for i, panel in ipairs(panels) do
-    counted[i] = panel.counts and tables.list(panel.counts, panel.name) or bin(tables.list(panel.values, panel.name))
+    local list = tables.list(panel.counts or panel.values, panel.name)
+    counted[i] = panel.counts and list or bin(list)
     most = math.max(most, table.unpack(counted[i]))
   end
   local width, height, columns = 440, 300, columns_for(#panels)
@@ -106,6 +110,15 @@ local function descending(list)
   return sorted
 end
 
+-- One sorted list per panel; a NaN counts as 0.
+local function sorted_lists(panels, key)
+  local sorted = {}
+  for i, panel in ipairs(tables.items(panels)) do
+    sorted[i] = descending(tables.list(panel[key], panel.name))
+  end
+  return sorted
+end
+
 -- Bars of the values from the largest on. scale: {low, high, log}.
 local function sorted_panel(page, x, y, width, height, values, scale)
   local ranks = {}
@@ -114,7 +127,7 @@ local function sorted_panel(page, x, y, width, height, values, scale)
     x = x, y = y, width = width, height = height,
     x_range = {-0.5 - 0.01 * #values, #values - 0.5}, y_range = {scale.low, scale.high}, log_y = scale.log,
     x_ticks = gnuplot.index_ticks(#values, 8),
-    y_ticks = scale.log and gnuplot.log_ticks(scale.low, scale.high, 6) or gnuplot.ticks(scale.low, scale.high, 6),
+    y_ticks = (scale.log and gnuplot.log_ticks or gnuplot.ticks)(scale.low, scale.high, 6),
     setup = {#values <= 100 and bar_style(0.8, 0) or bar_style(1, #values / width)},
     plot = {page:columns(ranks, values) .. BARS},
   }
@@ -136,10 +149,10 @@ end
 --- distributions.activation_counts(panels [, options]) -> page
 function distributions.activation_counts(panels, options)
   options = options or {}
-  local sorted = {}
-  for i, panel in ipairs(tables.items(panels)) do sorted[i] = descending(tables.list(panel.counts, panel.name)) end
+  local sorted = sorted_lists(panels, "counts")
   local width, height, columns = 440, 300, columns_for(#panels)
-  local page, place = grid(#panels, columns, width, height, options.title or "How often subcomponents are active")
+  local title = options.title or "How often subcomponents are active"
+  local page, place = grid(#panels, columns, width, height, title)
   local high = 1.12 * highest(sorted)
   for i, panel in ipairs(panels) do
     local x, y = place(i)
@@ -156,16 +169,16 @@ end
 --- distributions.mean_importances(panels [, options]) -> page
 function distributions.mean_importances(panels, options)
   options = options or {}
-  local sorted = {}
-  for i, panel in ipairs(tables.items(panels)) do sorted[i] = descending(tables.list(panel.values, panel.name)) end
+  local sorted = sorted_lists(panels, "values")
   local width, height, columns = 440, 240, columns_for(#panels)
   local blocks = math.ceil(#panels / columns)
-  local page, place = grid(2 * blocks * columns, columns, width, height, options.title or "Mean causal importances")
+  local title = options.title or "Mean causal importances"
+  local page, place = grid(2 * blocks * columns, columns, width, height, title)
   local high = highest(sorted)
+  local decade = 10.0 ^ math.ceil(math.log(high, 10) + 0.01)
   local scales = {
     {low = 0, high = 1.08 * high, label = "Mean importance"},
-    {low = 1e-6 * 10.0 ^ math.ceil(math.log(high, 10)), high = 10.0 ^ math.ceil(math.log(high, 10) + 0.01), log = true,
-      label = "Mean importance (log)"},
+    {low = 1e-6 * decade, high = decade, log = true, label = "Mean importance (log)"},
   }
   for i, panel in ipairs(panels) do
     for row, scale in ipairs(scales) do
@@ -204,14 +217,14 @@ local function legend(page, x, y, names, width, dots)
     else
       page:line(x, at, x + 26, at, {width = 3, color = color_of(i)})
     end
-    page:text(x + 34, at, gnuplot.shorten(name, NOTE_SIZE, width), {size = NOTE_SIZE, align = "left"})
+    page:text(x + 34, at, name, {size = NOTE_SIZE, within = width, align = "left"})
   end
 end
 
 -- The title above a page's only panel.
 local function headline(page, x, width, title)
   if title then
-    page:text(x + width / 2, MARGIN + 12, gnuplot.shorten(title, TITLE_SIZE, width + 100), {size = TITLE_SIZE})
+    page:text(x + width / 2, MARGIN + 12, title, {size = TITLE_SIZE, within = width + 100})
   end
 end
 
@@ -240,15 +253,16 @@ function distributions.curves(series, options)
   y_low, y_high = widened(y_low, y_high, log)
   local width, height, side = 820, math.max(460, 24 * #names), math.min(360, longest + 20)
   local top = MARGIN + (options.title and TITLE_ROW or 4)
-  local page = gnuplot.page(MARGIN + AXIS_COLUMN + width + 24 + 34 + side, top + height + AXIS_ROW + MARGIN // 2)
   local left, plots = MARGIN + AXIS_COLUMN, {}
+  local page = gnuplot.page(left + width + 58 + side, top + height + AXIS_ROW + MARGIN // 2)
   for i = 1, #xs do
     plots[i] = ("%s using 1:2 with %s linewidth 2 linecolor rgb '%s'"):format(page:columns(xs[i], ys[i]),
       #xs[i] == 1 and "points pointtype 7" or "lines", color_of(i))
   end
   page:panel{
-    x = left, y = top, width = width, height = height, x_range = {x_low, x_high}, y_range = {y_low, y_high}, log_y = log,
-    x_ticks = gnuplot.ticks(x_low, x_high, 8), y_ticks = (log and gnuplot.log_ticks or gnuplot.ticks)(y_low, y_high, 8),
+    x = left, y = top, width = width, height = height,
+    x_range = {x_low, x_high}, x_ticks = gnuplot.ticks(x_low, x_high, 8), y_range = {y_low, y_high},
+    y_ticks = (log and gnuplot.log_ticks or gnuplot.ticks)(y_low, y_high, 8), log_y = log,
     setup = {"set grid ytics " .. GRID}, plot = plots,
   }
   headline(page, left, width, options.title)
@@ -263,7 +277,8 @@ local function pooled(xs, ys)
   local x, y = {}, {}
   for i = 1, #xs do
     for k = 1, #xs[i] do
-      if tables.finite(xs[i][k]) and tables.finite(ys[i][k]) then x[#x + 1], y[#y + 1] = xs[i][k], ys[i][k] end
+      local a, b = xs[i][k], ys[i][k]
+      if tables.finite(a) and tables.finite(b) then x[#x + 1], y[#y + 1] = a, b end
     end
   end
   return x, y
@@ -285,7 +300,7 @@ function distributions.scatter(series, options)
   local side = #names > 1 and 190 or 20
   local page, plots = gnuplot.page(left + size + side + MARGIN, top + size + AXIS_ROW + MARGIN // 2), {}
   if options.identity ~= false then
-    plots[1] = page:columns({low, high}, {low, high}) .. " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '#bbbbbb'"
+    plots[1] = page:columns({low, high}, {low, high}) .. IDENTITY
   end
   for i = 1, #xs do
     plots[#plots + 1] = ("%s using 1:2 with points pointtype 7 pointsize 0.7 linecolor rgb '#70%s'"):format(
@@ -293,7 +308,8 @@ function distributions.scatter(series, options)
   end
   local ticks = gnuplot.ticks(low, high, 7)
   page:panel{
-    x = left, y = top, width = size, height = size, x_range = {low, high}, y_range = {low, high}, x_ticks = ticks, y_ticks = ticks,
+    x = left, y = top, width = size, height = size,
+    x_range = {low, high}, y_range = {low, high}, x_ticks = ticks, y_ticks = ticks,
     setup = {"set grid xtics ytics " .. GRID}, plot = plots,
   }
   headline(page, left, size, options.title)

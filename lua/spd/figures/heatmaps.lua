@@ -44,9 +44,9 @@ local function column_ticks(count, width)
 end
 
 --- heatmaps.map(page, map)
--- Draw one matrix with crisp cells. map: rows; x, y, width, height in pixels; palette, range = {low, high}; ticks:
--- false for none; values: true to print them; count_rows, count_columns: what the ticks count, where rows
--- were reduced.
+-- Draw one matrix with crisp cells. map: rows; x, y, width, height in pixels; palette, range = {low, high};
+-- ticks: false for none; values: true to print them; count_rows, count_columns: what the ticks count, where
+-- rows were reduced.
 function heatmaps.map(page, map)
   local rows = map.rows
   local n, m = #rows, #rows[1]
@@ -73,8 +73,9 @@ end
 -- A page with room for the title, centred above it.
 local function titled_page(width, height, title)
   if not title then return gnuplot.page(width, height) end
-  local page = gnuplot.page(math.max(width, math.min(900, gnuplot.text_width(title, TITLE_SIZE) + 40)), height)
-  page:text(page.width / 2, MARGIN + 14, gnuplot.shorten(title, TITLE_SIZE, page.width - 20), {size = TITLE_SIZE})
+  local wanted = math.min(900, gnuplot.text_width(title, TITLE_SIZE) + 40)
+  local page = gnuplot.page(math.max(width, wanted), height)
+  page:text(page.width / 2, MARGIN + 14, title, {size = TITLE_SIZE, within = page.width - 20})
   return page
 end
 
@@ -98,10 +99,10 @@ local function stack(maps, options)
     map.palette, map.range = options.palette, options.range
     heatmaps.map(page, map)
     local middle = left + map.width / 2
-    page:text(middle, y + NAME_ROW / 2 - 2, gnuplot.shorten(map.title, NAME_SIZE, 2 * middle), {size = NAME_SIZE})
-    page:text(MARGIN + 10, map.y + map.height / 2, gnuplot.shorten(map.y_label, LABEL_SIZE, map.height + 40),
-      {size = LABEL_SIZE, rotate = true})
-    page:text(middle, map.y + map.height + TICK_ROW + 10, "Subcomponent", {size = LABEL_SIZE})
+    page:text(middle, y + NAME_ROW / 2 - 2, map.title, {size = NAME_SIZE, within = 2 * middle})
+    page:text(MARGIN + 10, map.y + map.height / 2, map.y_label,
+      {size = LABEL_SIZE, within = map.height + 40, rotate = true})
+    page:text(middle, map.y + map.height + TICK_ROW + 14, "Subcomponent", {size = LABEL_SIZE})
     y = map.y + map.height + TICK_ROW + LABEL_ROW + GAP
   end
   local first, last = maps[1], maps[#maps]
@@ -137,8 +138,8 @@ function heatmaps.components(matrices, options)
   end
   local largest = tables.largest(all)
   return stack(maps, {
-    title = options.title or "Subcomponents", palette = "coolwarm", range = {-largest, largest}, height = 320, most_rows = 500,
-    bar_title = "Entry",
+    title = options.title or "Subcomponents", palette = "coolwarm", range = {-largest, largest},
+    bar_title = "Entry", height = 320, most_rows = 500,
   })
 end
 
@@ -172,10 +173,11 @@ local function draw_group(page, group, y, sizes, options)
     map.width, map.height = #map.rows[1] * sizes.cell_width, #map.rows * sizes.cell_height
     map.x = MARGIN + column * sizes.width + sizes.left + (sizes.width - sizes.left - 16 - map.width) // 2
     map.y = y + row * sizes.height + NAME_ROW
-    map.palette, map.range, map.ticks, map.values = options.palette, options.range, not sizes.printed, sizes.printed
+    map.palette, map.range = options.palette, options.range
+    map.ticks, map.values = not sizes.printed, sizes.printed
     heatmaps.map(page, map)
-    page:text(map.x + map.width / 2, map.y - NAME_ROW / 2, gnuplot.shorten(map.title, LABEL_SIZE, sizes.width - 4),
-      {size = LABEL_SIZE})
+    page:text(map.x + map.width / 2, map.y - NAME_ROW / 2, map.title,
+      {size = LABEL_SIZE, within = sizes.width - 4})
   end
 end
 
@@ -186,7 +188,8 @@ local function grid(groups, options)
   for _, group in ipairs(groups) do rows_of_maps = rows_of_maps + math.ceil(#group.maps / sizes.columns) end
   local top, name_row = MARGIN + (options.title and TITLE_ROW or 0), named and TITLE_ROW or 0
   local height = top + rows_of_maps * sizes.height + #groups * name_row + MARGIN
-  local page = titled_page(MARGIN + sizes.columns * sizes.width + BAR_COLUMN, math.max(height, 220), options.title)
+  local right = MARGIN + sizes.columns * sizes.width
+  local page = titled_page(right + BAR_COLUMN, math.max(height, 220), options.title)
   local y = top
   for _, group in ipairs(groups) do
     if named then page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, align = "left"}) end
@@ -194,8 +197,8 @@ local function grid(groups, options)
     y = y + name_row + math.ceil(#group.maps / sizes.columns) * sizes.height
   end
   local bar_top = top + name_row + NAME_ROW
-  page:color_bar(MARGIN + sizes.columns * sizes.width + 8, bar_top, math.min(500, page.height - bar_top - MARGIN - 20),
-    options.palette, options.range, options.bar_title)
+  local bar_height = math.min(500, page.height - bar_top - MARGIN - 20)
+  page:color_bar(right + 8, bar_top, bar_height, options.palette, options.range, options.bar_title)
   return page
 end
 
@@ -204,7 +207,9 @@ function heatmaps.hidden_layers(layers, options)
   options = options or {}
   local groups, all = {}, {}
   for i, layer in ipairs(tables.items(layers)) do
-    local maps = {{title = "Target model", rows = layer.target}, {title = "Sum of components", rows = layer.sum}}
+    local maps = {
+      {title = "Target model", rows = layer.target}, {title = "Sum of components", rows = layer.sum},
+    }
     for _, component in ipairs(layer.components or {}) do
       maps[#maps + 1] = {title = "Subcomponent " .. component.index, rows = component.W}
     end
@@ -216,8 +221,8 @@ function heatmaps.hidden_layers(layers, options)
   end
   local largest = tables.largest(all)
   return grid(groups, {
-    title = options.title or #groups == 1 and groups[1].name or nil, palette = "coolwarm", range = {-largest, largest},
-    bar_title = "Weight",
+    title = options.title or #groups == 1 and groups[1].name or nil, palette = "coolwarm",
+    range = {-largest, largest}, bar_title = "Weight",
   })
 end
 

@@ -14,7 +14,8 @@ function tables.refuse(what, where)
   errors.raise(1, tostring(where or "figure"), what)
 end
 
---- tables.list(value, where) -> list of numbers from a list or a one-dimensional tensor; empty ones are refused
+--- tables.list(value, where) -> list of numbers
+-- From a list or a one-dimensional tensor; empty ones are refused.
 function tables.list(value, where)
   local list = plain(value)
   if type(list) ~= "table" then tables.refuse("expected a list of numbers, found " .. type(list), where) end
@@ -23,11 +24,13 @@ function tables.list(value, where)
   return list
 end
 
---- tables.rows(value, where) -> rows of one length from nested tables or a matrix tensor; empty ones are refused
+--- tables.rows(value, where) -> rows of one length
+-- From nested tables or a matrix tensor; empty ones are refused.
 function tables.rows(value, where)
   local rows = plain(value)
   if type(rows) ~= "table" then tables.refuse("expected rows of numbers, found " .. type(rows), where) end
-  if #rows == 0 or type(rows[1]) == "table" and #rows[1] == 0 then tables.refuse("there is nothing to draw", where) end
+  local empty = #rows == 0 or type(rows[1]) == "table" and #rows[1] == 0
+  if empty then tables.refuse("there is nothing to draw", where) end
   for _, row in ipairs(rows) do
     if type(row) ~= "table" or #row ~= #rows[1] then tables.refuse("expected rows of one length", where) end
   end
@@ -77,7 +80,8 @@ function tables.range(lists)
   return low, high
 end
 
---- tables.largest(matrices) -> largest finite absolute entry of several matrices; 1 if all are 0 or none is finite
+--- tables.largest(matrices) -> number
+-- The largest finite absolute entry of several matrices; 1 if all are 0 or none is finite.
 function tables.largest(matrices)
   local largest = 0.0
   for _, rows in ipairs(matrices) do
@@ -100,8 +104,8 @@ local function strongest(rows, first_row, last_row, first, last)
 end
 
 --- tables.reduce(rows, most_rows, most_columns) -> rows, reduced
--- At most that many rows and columns, each entry the strongest of the block that it stands for; reduced: whether
--- anything was left out.
+-- At most that many rows and columns, each entry the strongest of the block that it stands for; reduced:
+-- whether anything was left out.
 function tables.reduce(rows, most_rows, most_columns)
   local down, across = math.ceil(#rows / most_rows), math.ceil(#rows[1] / most_columns)
   if down == 1 and across == 1 then return rows, false end

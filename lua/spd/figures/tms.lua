@@ -26,7 +26,8 @@ local function reach(matrices)
   return longest > 0 and longest * 1.15 or 1
 end
 
--- The columns of W [2][n] as vectors from the origin, in a square of `size` pixels; limit: the range of both axes.
+-- The columns of W [2][n] as vectors from the origin, in a square of `size` pixels; limit: the range of both
+-- axes.
 local function plane(page, x, y, size, W, limit)
   local n, plots = #W[1], {}
   for j = 1, n do
@@ -57,7 +58,8 @@ local function spread(x, width, count)
   return places, step
 end
 
--- Edges between two rows of nodes, faint ones first; weight(i, j) between node i of the upper and j of the lower row.
+-- Edges between two rows of nodes, faint ones first; weight(i, j) between node i of the upper and j of the
+-- lower row.
 local function edges(list, upper, y1, lower, y2, weight)
   for i, x1 in ipairs(upper) do
     for j, x2 in ipairs(lower) do list[#list + 1] = {x1, y1, x2, y2, math.abs(weight(i, j))} end
@@ -130,12 +132,13 @@ local function difference_panels(subject)
     local sum = tables.rows(subject.sum[layer[1]], layer[2])
     if layer[1] == "W2" then target, sum = tables.transpose(target), tables.transpose(sum) end
     local difference = tables.difference(sum, target)
-    local low, high = tables.range(difference)
+    local largest = 0
+    for _, row in ipairs(difference) do
+      for _, value in ipairs(row) do largest = math.max(largest, math.abs(value)) end
+    end
     panels[#panels + 1] = {name = layer[2] .. ": target", values = target}
     panels[#panels + 1] = {name = layer[2] .. ": sum", values = sum}
-    panels[#panels + 1] = {
-      name = ("Difference, at most %.2g"):format(low and math.max(math.abs(low), math.abs(high)) or 0 / 0), values = difference,
-    }
+    panels[#panels + 1] = {name = ("Difference, at most %.2g"):format(largest), values = difference}
   end
   return panels
 end
@@ -149,8 +152,8 @@ function tms.diagram(subject, options)
       title = options.title or "Target model and sum of components", columns = 3, bar_title = "Weight",
     })
   end
-  local columns, first, all = diagram_columns(subject), {}, {}
-  for i, column in ipairs(columns) do first[i], all[2 * i - 1], all[2 * i] = column.W1, column.W1, column.W2 end
+  local columns, first = diagram_columns(subject), {}
+  for i, column in ipairs(columns) do first[i] = column.W1 end
   local gap = 28
   local width = math.min(290, (WIDEST_PAGE - 2 * MARGIN + gap) // #columns - gap)
   local planar, name_row, label_row = #first[1] == 2, 36, 28
@@ -160,15 +163,17 @@ function tms.diagram(subject, options)
   local page = gnuplot.page(math.max(2 * MARGIN + #columns * (width + gap) - gap, 300),
     network_top + network_height + label_row + MARGIN)
   if options.title then page:text(page.width / 2, MARGIN + 14, options.title, {size = TITLE_SIZE}) end
-  local limit, largest = planar and reach(first), tables.largest{all[1], all[2], all[3], all[4]}
+  local target, sum = columns[1], columns[2]
+  local limit, largest = planar and reach(first), tables.largest{target.W1, target.W2, sum.W1, sum.W2}
   for i, column in ipairs(columns) do
     local x = MARGIN + (i - 1) * (width + gap)
-    page:text(x + width / 2, top + 14, gnuplot.shorten(column.title, NAME_SIZE, width + gap), {size = NAME_SIZE})
+    page:text(x + width / 2, top + 14, column.title, {size = NAME_SIZE, within = width + gap})
     if planar then plane(page, x, top + name_row, width, column.W1, limit) end
     network(page, x, network_top, width, network_height, column.W1, column.W2, largest)
   end
   page:text(MARGIN, network_top - 14, "Inputs", {size = LABEL_SIZE, align = "left"})
-  page:text(MARGIN, network_top + network_height + 16, "Outputs (before bias & ReLU)", {size = LABEL_SIZE, align = "left"})
+  page:text(MARGIN, network_top + network_height + 16, "Outputs (before bias & ReLU)",
+    {size = LABEL_SIZE, align = "left"})
   return page
 end
 
@@ -206,21 +211,27 @@ local function response_panel(page, x, y, size, magnitudes, outputs)
   for i = 1, n do
     local own, others = responses(outputs, i)
     local color = feature_color(i, n)
-    plots[i] = ("%s using 1:2 with lines linewidth 2 linecolor rgb '%s'"):format(page:columns(magnitudes, own), color)
-    plots[n + i] = ("%s using 1:2 with lines linewidth 1.5 dashtype 2 linecolor rgb '%s'"):format(
-      page:columns(magnitudes, others), color)
+    local own_data, other_data = page:columns(magnitudes, own), page:columns(magnitudes, others)
+    plots[i] = ("%s using 1:2 with lines linewidth 2 linecolor rgb '%s'"):format(own_data, color)
+    plots[n + i] = ("%s using 1:2 with lines linewidth 1.5 dashtype 2 linecolor rgb '%s'")
+      :format(other_data, color)
     lists[#lists + 1], lists[#lists + 2] = own, others
   end
   local low, high = tables.range(lists)
   high = (high or 1) * 1.06
   local _, last = tables.range{magnitudes}
-  local identity = page:columns({0, last}, {0, last}) .. " using 1:2 with lines linewidth 1.5 linecolor rgb '#cccccc'"
-  table.insert(plots, 1, identity)
+  local diagonal = page:columns({0, last}, {0, last})
+  table.insert(plots, 1, diagonal .. " using 1:2 with lines linewidth 1.5 linecolor rgb '#cccccc'")
+  low = math.min(0, low or 0)
   page:panel{
-    x = x, y = y, width = size, height = size, x_range = {math.min(0, low or 0), last}, y_range = {math.min(0, low or 0), high},
+    x = x, y = y, width = size, height = size, x_range = {low, last}, y_range = {low, high},
     x_ticks = gnuplot.ticks(0, last, 6), y_ticks = gnuplot.ticks(0, high, 6), plot = plots,
   }
-  local notes = {{"output of the feature", "#333333"}, {"largest other output", "#333333", true}, {"output = input", "#cccccc"}}
+  local notes = {
+    {"output of the feature", "#333333"},
+    {"largest other output", "#333333", true},
+    {"output = input", "#cccccc"},
+  }
   for k, note in ipairs(notes) do
     local at = y + 14 + (k - 1) * 22
     page:line(x + 16, at, x + 46, at, {width = 2, color = note[2], dashed = note[3]})
@@ -230,7 +241,7 @@ local function response_panel(page, x, y, size, magnitudes, outputs)
   page:text(x - 56, y + size / 2, "Output", {size = LABEL_SIZE, rotate = true})
 end
 
--- Which colour stands for which feature: a dot and number each, or the ends of the scale where there are many.
+-- Which colour stands for which feature: a dot and number for each, or every second, third, ... of many.
 local function feature_legend(page, x, y, n)
   local every = math.ceil(n / 14)
   page:text(x, y, "Feature", {size = NOTE_SIZE, align = "left"})
@@ -261,7 +272,8 @@ function tms.target(subject, options)
     name(plane_x, "Features in the hidden plane")
   end
   heatmaps.map(page, {
-    rows = cosines(W), x = cosine_x, y = top, width = size, height = size, palette = "coolwarm", range = {-1, 1},
+    rows = cosines(W), x = cosine_x, y = top, width = size, height = size,
+    palette = "coolwarm", range = {-1, 1},
   })
   name(cosine_x, "Cosine similarities of features")
   page:text(cosine_x + size / 2, top + size + 46, "Feature", {size = LABEL_SIZE})
