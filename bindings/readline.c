@@ -147,9 +147,13 @@ static int terminal_load_history(lua_State *L) {
   return 0;
 }
 
-/* add_history(text [, path]): one entry, even of several lines; also at the end of the file, if it can be written */
+/* add_history(text [, path]): an entry, even of several lines, unless it is the last one again; also at the end of the
+** file, if that can be written */
 static int terminal_add_history(lua_State *L) {
-  add_history(luaL_checkstring(L, 1));
+  const char *text = luaL_checkstring(L, 1);
+  const HIST_ENTRY *last = history_get(history_base + history_length - 1);
+  if (last != NULL && strcmp(last->line, text) == 0) return 0;
+  add_history(text);
   if (!lua_isnoneornil(L, 2)) append_history(1, luaL_checkstring(L, 2));
   return 0;
 }

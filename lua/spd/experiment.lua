@@ -4,6 +4,7 @@ local component_model = require "spd.component_model"
 local config_module = require "spd.config"
 local core = require "spd.core"
 local errors = require "spd.errors"
+local losses = require "spd.losses"
 local memory = require "spd.memory"
 local optimize = require "spd.optimize"
 local progress = require "spd.progress"
@@ -29,10 +30,10 @@ local function load_config(kind, path, overrides)
   return config
 end
 
--- Everything that can be refused before anything is created: patterns, the target's file, memory.
+-- Everything that can be refused before anything is created: the target's file, patterns, losses, memory.
 local function check(config)
   local model = target.describe(config)
-  component_model.find(model, config.target_module_patterns)
+  losses.check(model, component_model.find(model, config.target_module_patterns), config)
   memory.check(model, config, config.batch_size)
 end
 

@@ -117,13 +117,25 @@ function losses.schatten(step)
   return total(list)
 end
 
+local function check_embedding(target, layers, config)
+  if #layers ~= 1 or layers[1].kind ~= "embedding" then
+    errors.raise(2, "embedding_recon_coeff", "expected one decomposed matrix, an embedding")
+  elseif config.is_embed_unembed_recon and not target.unembed then
+    errors.raise(2, "is_embed_unembed_recon", "the target has no function unembed")
+  end
+end
+
+--- losses.check(target, layers, config)
+-- Refuse a config that asks for a loss which cannot be computed for these layers of the target.
+function losses.check(target, layers, config)
+  if config.embedding_recon_coeff then check_embedding(target, layers, config) end
+end
+
 --- losses.embedding_recon(step): batch mean of the squared distance between the masked and the target's
 -- embedding; with is_embed_unembed_recon, the KL divergence after the target's unembedding.
 function losses.embedding_recon(step)
   local matrix = step.components.matrices[1]
-  if #step.components.matrices ~= 1 or matrix.kind ~= "embedding" then
-    errors.raise(2, "embedding_recon_coeff", "expected one decomposed matrix, an embedding")
-  end
+  check_embedding(step.components.target, step.components.matrices, step.config)
   local ids = step.inputs[matrix.name]
   local wanted = core.embedding(ids, matrix.weight)
   return over_samples(step, function(sample)

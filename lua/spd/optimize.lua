@@ -51,8 +51,8 @@ function optimize.step(components, tape, config, x, step)
   for i, term in ipairs(terms) do
     local number = values[i]:item()
     if number ~= number or math.abs(number) == math.huge then
-      errors.raise(1, "step " .. step, ("loss/%s is %s"):format(term.name, number),
-        "a lower lr or another seed may help; the last checkpoint is kept")
+      errors.raise(1, "step " .. step, ("loss/%s is %s"):format(term.name, number ~= number and "nan" or number),
+        "a lower lr or another seed may help; checkpoints are kept")
     end
     numbers["loss/" .. term.name] = number
     total = total + term.coefficient * number
@@ -122,6 +122,12 @@ end
 
 local function is_due(step, frequency) return frequency and frequency > 0 and step % frequency == 0 end
 
+-- Save the state before this step, whose losses are known to be finite by now, where it is time.
+function Loop:save_when_due(step)
+  local late = posix.monotonic_time() - self.saved_at >= self.config.checkpoint_seconds
+  if step > 0 and (late or is_due(step, self.config.save_freq)) then self:save(step) end
+end
+
 -- One training step; at the last one only the numbers are taken. Returns what is to be logged.
 function Loop:advance(step)
   local config, components, optimizer = self.config, self.components, self.optimizer
@@ -133,6 +139,7 @@ function Loop:advance(step)
     local tape <close> = core.tape()
     numbers = optimize.step(components, tape, config, core.compact(self.x), step)
   end
+  if not last then self:save_when_due(step) end
   numbers.lr = optimize.learning_rate(config, step)
   if logging then numbers.grad_norm = optimizer:gradient_norm() end
   if logging then
@@ -150,12 +157,7 @@ end
 function Loop:after(step, numbers, logging)
   local config = self.config
   self.progress:update(step, numbers, logging)
-  if step == config.steps then
-    self:save(step)
-  elseif is_due(step + 1, config.save_freq) or
-    posix.monotonic_time() - self.saved_at >= config.checkpoint_seconds then
-    self:save(step + 1)
-  end
+  if step == config.steps then self:save(step) end
   local first = step == 0 and config.image_on_first_step
   if self.draw and step < config.steps and (first or (step > 0 and is_due(step, config.image_freq))) then
     self.draw(step)

@@ -100,14 +100,10 @@ function repl.run(terminal, is_terminal)
     terminal.set_completer(completion.complete)
     if history then terminal.load_history(history) end
   end
-  local last
   while true do
     local chunk, text = read_chunk(read)
-    if chunk == nil then break end
-    if is_terminal and text:find("%S") and text ~= last then
-      terminal.add_history(text, history)
-      last = text
-    end
+    if chunk == nil then return io.write("\n") end
+    if is_terminal and text:find("%S") then terminal.add_history(text, history) end
     if type(chunk) == "string" then io.stderr:write(chunk, "\n") else run_chunk(terminal, chunk) end
   end
 end

@@ -52,13 +52,30 @@ function target.save(model, settings, folder)
   model:save(folder .. "/target.safetensors")
 end
 
+local function folder_of(path) return path:match("^(.*)/") or "." end
+
+-- Refuse a path where a target is to be trained but could not be kept.
+local function check_new_path(path)
+  if path:match("[^/]*$") ~= "target.safetensors" then
+    errors.raise(2, "pretrained_model_path", path .. " does not exist",
+      "a target that is trained on demand must be named target.safetensors")
+  end
+  local folder = folder_of(path)
+  while folder ~= "" and not posix.is_directory(folder) do
+    if posix.is_file(folder) then errors.raise(2, "pretrained_model_path", folder .. " is not a folder") end
+    folder = folder:match("^(.*)/") or ""
+  end
+end
+
 -- The config that describes the target of a decomposition: beside its weights, or the one to train it with.
 local function described_by(config)
   local kind, path = config.task_config.task_name, config.pretrained_model_path
   if posix.is_file(path) then return config_module.load_target(target.config_path(path), kind), true end
+  if posix.is_directory(path) then errors.raise(2, "pretrained_model_path", path .. " is a folder, not a file") end
   if not config.target_config then
     errors.raise(2, "pretrained_model_path", path .. " does not exist", "name a target_config to train it")
   end
+  check_new_path(path)
   return config_module.load_target(config.target_config, kind), false
 end
 
@@ -76,11 +93,7 @@ function target.steps(config) return (described_by(config)).steps end
 
 -- Train under a lock, unless another process has done so by the time we hold it.
 local function train_once(kind, weights_path, settings, progress)
-  local folder = weights_path:match("^(.*)/") or "."
-  if not weights_path:match("target%.safetensors$") then
-    errors.raise(2, "pretrained_model_path", ("%s does not exist"):format(weights_path),
-      "a target that is trained on demand must be named target.safetensors")
-  end
+  local folder = folder_of(weights_path)
   local ok, message = posix.make_directory(folder, true)
   if not ok then errors.raise(2, folder, message) end
   local lock <close>, reason = posix.lock(folder .. "/training.lock")

@@ -107,7 +107,8 @@ describe("core.posix", function()
       assert.is_nil(posix.try_lock(path))
       lock:close()
       lock:close()
-      local again <close> = assert(posix.lock(path))
+      local held <close> = assert(posix.lock(path))
+      assert.is_userdata(held)
     end)
 
     it("waits for another process, whose end frees it", function()
@@ -116,13 +117,15 @@ describe("core.posix", function()
       local other = assert(io.popen(("%s -e %q"):format(host, program)))
       assert.equal("held", other:read())
       assert.is_nil(posix.try_lock(path))
-      local lock <close> = assert(posix.lock(path))
+      local held <close> = assert(posix.lock(path))
+      assert.is_userdata(held)
       other:close()
     end)
 
     it("does not wait on after a signal", function()
       local path = base .. "/lock"
-      local lock <close> = assert(posix.lock(path))
+      local held <close> = assert(posix.lock(path))
+      assert.is_userdata(held)
       local status, _, err = lua(
         "local p = require('spd.core').posix; io.popen('sleep 0.1; kill -INT ' .. p.pid()); p.lock(arg[1])", path)
       assert.equal(130, status)
@@ -159,6 +162,7 @@ describe("core.posix.run", function()
 
   it("gives a program an empty stdin, and no files of ours", function()
     local file <close> = assert(io.open("Makefile"))
+    assert.is_truthy(file:read())
     local _, out = posix.run { "sh", "-c", "cat; ls /proc/self/fd" }
     assert.equal("0\n1\n2\n3\n", out) -- 3: ls itself reads the folder
   end)
@@ -219,17 +223,16 @@ describe("core.posix about this process", function()
   end)
 
   it("knows that a pipe is no terminal", function()
-    local _, out = lua("local p = require('spd.core').posix print(p.is_terminal(1), p.is_terminal(0), p.terminal_width())")
+    local _, out = lua("p = require('spd.core').posix print(p.is_terminal(1), p.is_terminal(0), p.terminal_width())")
     assert.equal("false\tfalse\t80\n", out)
   end)
 end)
 
 describe("core.posix.catch_interrupt", function()
-  local start = "local p = require('spd.core').posix local function kill(s) os.execute('kill -' .. s .. ' ' .. p.pid()) end "
+  local start = "p = require('spd.core').posix function kill(s) os.execute('kill -' .. s .. ' ' .. p.pid()) end "
 
-  -- A signal to oneself has arrived when kill returns; os.execute itself ignores SIGINT while it waits, so those are sent
-  -- by a child that is not waited for.
-  local later = "local function int() io.popen('kill -INT ' .. p.pid()):close() end "
+  -- os.execute ignores SIGINT while it waits, io.popen does not.
+  local later = "function int() io.popen('kill -INT ' .. p.pid()):close() end "
 
   it("notes SIGTERM and SIGINT instead of ending", function()
     local status, out = lua(start .. "p.catch_interrupt(true) io.write(tostring(p.interrupted())) kill 'TERM' "
@@ -247,12 +250,14 @@ describe("core.posix.catch_interrupt", function()
   end)
 
   it("starts with nothing noted", function()
-    local _, out = lua(start .. "p.catch_interrupt(true) kill 'TERM' p.catch_interrupt(true) io.write(tostring(p.interrupted()))")
+    local _, out = lua(start .. "p.catch_interrupt(true) kill 'TERM' p.catch_interrupt(true) "
+      .. "io.write(tostring(p.interrupted()))")
     assert.equal("false", out)
   end)
 
   it("puts back what was before", function()
-    local status, _, err = lua(start .. later .. "p.catch_interrupt(true) p.catch_interrupt(false) int() while true do end")
+    local status, _, err = lua(start .. later .. "p.catch_interrupt(true) p.catch_interrupt(false) int() "
+      .. "while true do end")
     assert.equal(130, status)
     assert.matches("interrupted!", err)
     assert.equal(128 + 15, (lua(start .. "p.catch_interrupt(true) p.catch_interrupt(false) kill 'TERM'")))

@@ -24,9 +24,11 @@ describe("the REPL", function()
   end
 
   local function start(options)
+    os.remove(transcript)
     local program = ("stty cols 100; exec %s %s"):format(host, options or "")
-    keys = assert(io.popen(("env HOME='%s' XDG_STATE_HOME= TERM=dumb script -qfc '%s' %s >/dev/null 2>&1"):format(home,
-      program, transcript), "w"))
+    local environment = ("HOME='%s' XDG_STATE_HOME= TERM=dumb"):format(home)
+    keys = assert(io.popen(("env %s timeout 60 script -qfc '%s' %s >/dev/null 2>&1"):format(environment, program,
+      transcript), "w"))
     keys:setvbuf("no")
     return wait_for("\n> ")
   end
@@ -39,8 +41,9 @@ describe("the REPL", function()
     return read(transcript):sub(before + 1, last)
   end
 
+  --- Ends the session, and returns its status. Ctrl-D does so on an empty line.
   local function leave()
-    keys:write(END_OF_INPUT)
+    keys:write(INTERRUPT, END_OF_INPUT)
     local ok, how, status = keys:close()
     keys = nil
     return ok and how == "exit" and status or 0
@@ -86,7 +89,7 @@ describe("the REPL", function()
     type_and_see("#t:tota" .. TAB .. "()\n", "\n3\r\n> ")
     type_and_see("('x'):upp" .. TAB .. "()\n", "\nX\r\n> ")
     type_and_see("ret" .. TAB .. " 7\n", "\n7\r\n> ")
-    type_and_see("spd.squared" .. TAB, "spd.squared_error")
+    type_and_see("spd.squared" .. TAB .. "\n", "spd.squared_error\r\nfunction")
   end)
 
   it("goes on after an error, with a traceback of the user's own code", function()
@@ -123,7 +126,7 @@ describe("the REPL", function()
   it("leaves at Ctrl-D with status 0", function()
     start()
     assert.equal(0, leave())
-    assert.is_nil(read(transcript):find("ERROR", 1, true))
+    assert.matches("\n> \r\n", read(transcript))
   end)
 
   it("keeps the history in the user's home, with chunks of several lines as one entry", function()
@@ -133,10 +136,11 @@ describe("the REPL", function()
     type_and_see("print('in a block')\n", "\n>> ")
     type_and_see("end\n", "\nin a block\r\n> ")
     leave()
-    assert.matches("first_entry = 1\n#%d+\ndo\nprint%('in a block'%)\nend\n$", read(home .. "/.local/state/spdlua/history"))
+    assert.matches("first_entry = 1\n#%d+\ndo\nprint%('in a block'%)\nend\n$",
+      read(home .. "/.local/state/spdlua/history"))
     start()
     type_and_see(UP .. "\n", "\nin a block\r\n> ")
-    type_and_see(UP .. UP .. "\n", "first_entry = 1")
+    type_and_see(UP .. UP .. " print(first_entry + 41)\n", "\n42\r\n> ")
   end)
 
   it("works without a place for the history", function()

@@ -20,14 +20,14 @@ local groups = {
 local introduction = [[
 spdlua: Stochastic Parameter Decomposition, at a Lua prompt. `spd` holds everything.
 
-  x = spd.uniform({4, 3}, {seed = 0})     a tensor: values print with their shape
-  x:size(1), x.shape, x:totable()         its sizes and elements
-  y = spd.relu(spd.matmul(x, spd.eye(3))) operators compute at once outside of a tape
-  spd.losses.<TAB>                        completion of fields and methods
+  x = spd.uniform({4, 3}, {seed = 0})         a tensor: values print with their shape
+  n = x:size(1)                               its sizes: x.shape; its elements: x:totable()
+  y = spd.relu(spd.matmul(x, spd.eye(3)))     operators compute at once outside of a tape
+  spd.losses.<TAB>                            completion of fields and methods
 
-  help(spd.linear)   help "linear"        a function's own documentation; of your functions too: the
-                                          --- comment above them
-  help(spd.losses)   help "losses"        a module        help(x)    the methods of an object
+  help(spd.linear)     help "linear"          a function's own documentation; of your functions too:
+                                              the --- comment above them
+  help(spd.losses)     help "losses"          a module; help(x): the methods of an object
 ]]
 
 -- ---- texts -------------------------------------------------------------------------------------

@@ -69,19 +69,21 @@ local function items_of(value, state, indent)
   local keys = other_keys(value, n)
   local most = math.min(state.depth == 1 and MAX_ITEMS or MAX_INNER_ITEMS, MAX_TOTAL - state.items)
   state.items = state.items + math.min(most, n + #keys)
-  for i = 1, math.min(n, most) do items[i] = render(rawget(value, i), state, indent) end
+  for i = 1, math.min(n, most) do items[i] = render(rawget(value, i), state, indent, 0) end
   for i = 1, math.min(#keys, most - #items) do
     local key = keys[i]
     local name = pretty.is_name(key) and key
       or "[" .. (type(key) ~= "function" and leaf(key) or tostring(key)) .. "]"
-    items[#items + 1] = name .. " = " .. render(rawget(value, key), state, indent)
+    name = name .. " = "
+    items[#items + 1] = name .. render(rawget(value, key), state, indent, #name)
   end
   local left = n + #keys - #items
   if left > 0 then items[#items + 1] = ("... %d more"):format(left) end
   return items
 end
 
-function render(value, state, indent)
+--- before_it: columns that stand before the value on its first line, after the indent.
+function render(value, state, indent, before_it)
   local text = leaf(value)
   if text then return text end
   if state.open[value] then return "<cycle>" end
@@ -93,17 +95,16 @@ function render(value, state, indent)
   local items = items_of(value, state, indent .. "  ")
   state.open[value], state.depth = nil, state.depth - 1
   local line = "{ " .. table.concat(items, ", ") .. " }"
-  if #line + #indent <= state.width and not line:find("\n") then return line end
+  if #indent + before_it + #line <= state.width and not line:find("\n") then return line end
   return "{\n  " .. indent .. table.concat(items, ",\n  " .. indent) .. "\n" .. indent .. "}"
 end
 
 --- pretty.show(value [, width = 80]) -> text
 -- A string as it is, a tensor and other objects by their tostring, a table taken apart: fields are read raw, keys
--- sorted, strings in it quoted, modules in it named, tables within tables to a depth of 4, of each the first 40
--- items.
+-- sorted, strings quoted, modules named; 50 items, and of tables in it, to a depth of 4, 10 items each.
 function pretty.show(value, width)
   if type(value) ~= "table" or leaf(value) then return tostring(value) end
-  return render(value, { open = {}, depth = 0, items = 0, width = width or 80 }, "")
+  return render(value, { open = {}, depth = 0, items = 0, width = width or 80 }, "", 0)
 end
 
 return pretty

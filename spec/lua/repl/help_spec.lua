@@ -26,9 +26,8 @@ describe("spd.repl.help", function()
 
   it("runs the examples of the overview", function()
     local environment = setmetatable({ spd = spd }, { __index = _G })
-    for example in help.text():gmatch("\n  (%w [^\n]-)   *[%w\n]") do
-      if example:find("^%w = ") then assert(load(example, example, "t", environment))() end
-    end
+    for example in help.text():gmatch("\n  (%w = [^\n]-)  ") do assert(load(example, example, "t", environment))() end
+    assert.equal(4, environment.n)
     assert.same({ 4, 3 }, environment.y.shape)
     environment.x:close()
     environment.y:close()
