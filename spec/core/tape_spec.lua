@@ -121,8 +121,10 @@ describe("core.tape", function()
       if bias_first then h = core.add_bias(h, bias) end
       local masked = core.stochastic_mask(h, core.lower_leaky(h), {seed = 6})
       local y = core.relu(core.add_bias(core.matmul(masked, u), b2))
-      local losses = {core.squared_error(y, input), core.softmax_kl(input, y), core.sum(core.gelu(core.add_bias(h, bias))),
-        core.sum(core.sum_rows(core.upper_leaky(h)) * core.sum_rows(h))}
+      local losses = {
+        core.squared_error(y, input), core.softmax_kl(input, y), core.sum(core.gelu(core.add_bias(h, bias))),
+        core.sum(core.sum_rows(core.upper_leaky(h)) * core.sum_rows(h)),
+      }
       tape:backward(losses, {1, 2, 3, 0.1})
       local results = {y:tensor():totable()}
       for _, loss in ipairs(losses) do results[#results + 1] = {{loss:item()}} end

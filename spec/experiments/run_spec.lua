@@ -152,10 +152,10 @@ describe("a decomposition", function()
     it("when interrupted and resumed; the interrupt leaves a checkpoint and status 130", function()
       local out = folder .. "/interrupted"
       -- the shell interrupts the run as soon as it has a checkpoint
-      local status, text, err = experiment.run{"sh", "-c", [[
+      local status, text, err = experiment.run{"env", "OUT=" .. out, "sh", "-c", [[
         "$@" & pid=$!
         until ls "$OUT"/checkpoints/step_*.safetensors || ! kill -0 $pid; do sleep 0.01; done >/dev/null 2>&1
-        kill -INT $pid; wait $pid]], "sh", "env", "OUT=" .. out, experiment.host, experiment.script, words(out, "--quiet")}
+        kill -INT $pid; wait $pid]], "sh", experiment.host, experiment.script, words(out, "--quiet")}
       assert.equal(130, status, err)
       assert.equal("", text)
       local step = err:match("^spdlua: interrupted: stopped after step (%d+) %(continue with %-%-resume " ..
@@ -230,7 +230,7 @@ describe("a decomposition", function()
   it("trains a target that two processes miss at the same time once", function()
     local target = folder .. "/shared/target.safetensors"
     local config = folder .. "/target.yaml"
-    experiment.write(config, (read "configs/targets/tms_5-2-id.yaml":gsub("steps: %w+", "steps: 2000")))
+    experiment.write(config, (read "configs/targets/tms_5-2-id.yaml":gsub("steps: [%w_]+", "steps: 2000")))
     local function command(out)
       return table.concat({experiment.host, experiment.script, words(folder .. "/" .. out, "steps=20",
         "pretrained_model_path=" .. target, "target_config=" .. config)}, " ")

@@ -33,20 +33,21 @@ describe("scripts", function()
     assert.same({2, 5}, tensors["linear1.weight"].shape)
     assert.is_nil(tensors["linear2.weight"])
     assert.equal("linear1.weight:T", metadata["tied:linear2.weight"])
-    status, _, message = run(table.unpack(words))
+    status, text, message = run(table.unpack(words))
+    assert.equal("", text)
     assert.equal(2, status)
     assert.matches("holds a trained target", message)
   end)
 
   it("analyse.lua scores and draws any checkpoint of a run", function()
     local out = folder .. "/run"
-    local status, _, message = run("experiments/tms_decomposition.lua", "configs/tms.yaml", "steps=20", "batch_size=64",
+    local status, text, message = run("experiments/tms_decomposition.lua", "configs/tms.yaml", "steps=20", "batch_size=64",
       "n_eval_steps=2", "save_freq=10", "image_on_first_step=false", "--out", out, "--quiet",
       "pretrained_model_path=" .. folder .. "/target.safetensors")
     assert.equal("", message)
     assert.equal(0, status)
+    assert.equal("run: " .. out .. "\n", text)
     assert(posix.remove(out .. "/figures/tms_diagram.png"))
-    local text
     status, text, message = run("experiments/analyse.lua", out)
     assert.equal("", message)
     assert.equal(0, status)
@@ -59,13 +60,15 @@ describe("scripts", function()
     end
     assert.equal(0, (run("experiments/analyse.lua", out, "--step", "10")))
     assert.is_true(posix.is_file(out .. "/figures/causal_importances_step_10.png"))
-    status, _, message = run("experiments/analyse.lua", out, "--step", "7")
+    status, text, message = run("experiments/analyse.lua", out, "--step", "7")
+    assert.equal("", text)
     assert.equal(2, status)
     assert.matches("no checkpoint of step 7", message)
   end)
 
   it("benchmark.lua prints a JSON line per case and nothing else", function()
-    local status, text = run("experiments/benchmark.lua", "--cases", "tms_5-2,tms_5-2-id", "--steps", "3", "--threads", "2")
+    local status, text = run("experiments/benchmark.lua", "--cases", "tms_5-2,tms_5-2-id", "--steps", "3",
+      "--threads", "2")
     assert.equal(0, status)
     local names = {}
     for line in text:gmatch("[^\n]+") do
@@ -77,7 +80,8 @@ describe("scripts", function()
     end
     assert.same({"tms_5-2", "tms_5-2-id"}, names)
     local message
-    status, _, message = run("experiments/benchmark.lua", "--cases", "tms_9")
+    status, text, message = run("experiments/benchmark.lua", "--cases", "tms_9")
+    assert.equal("", text)
     assert.equal(2, status)
     assert.matches("no case 'tms_9'", message)
   end)

@@ -1,7 +1,7 @@
 --- Every operator of the core as cases for the specs: how to call it, and shapes that have an edge to them.
 --
--- A case is {name, f(core, inputs...), shapes}. Shapes are of real inputs, drawn from N(0, 1); rows of 0, 1, and around the
--- chunk of 128, the gate's chunk of 256 and the vector widths 4, 8 and 16 are the edges.
+-- A case is {name, f(core, inputs...), shapes}. Shapes are of real inputs, drawn from N(0, 1); rows of 0, 1, and
+-- around the chunk of 128, the gate's chunk of 256 and the vector widths 4, 8 and 16 are the edges.
 local function int32(core, rows, below)
   local ids = {}
   for i = 1, rows do ids[i] = (i * 7) % below end
@@ -43,7 +43,9 @@ rows("multiply", function(core, a, b) return 2 * a * b / 3 end, by(3), by(3))
 case("a value times itself", function(core, a) return a * a * a end, {4, 3})
 rows("matmul", function(core, a, b) return core.matmul(a, b) end, by(5), {5, 4})
 case("matmul, long reduction", function(core, a, b) return core.matmul(core.transpose(a), b) end, {600, 3}, {600, 2})
-case("matmul, both transposed", function(core, a, b) return core.matmul(core.transpose(a), core.transpose(b)) end, {5, 7}, {4, 5})
+case("matmul, both transposed", function(core, a, b)
+  return core.matmul(core.transpose(a), core.transpose(b))
+end, {5, 7}, {4, 5})
 case("matmul, wide", function(core, a, b) return core.matmul(a, b) end, {2, 3}, {3, 270})
 case("matmul, nothing to sum", function(core, a, b) return core.matmul(a, b) end, {3, 0}, {0, 2})
 case("matmul, three dimensions", function(core, a, b) return core.matmul(a, b) end, {2, 3, 4}, {4, 5})
