@@ -19,6 +19,7 @@ spdL_state *spdL_get_state(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, STATE);
   spdL_state *state = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  if (state->context == NULL) luaL_error(L, "the Lua state is closing: " SPDL_MODULE " is no longer there");
   return state;
 }
 
@@ -158,11 +159,11 @@ static void open_state(lua_State *L) {
   lua_pushcfunction(L, state_close);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  lua_setfield(L, LUA_REGISTRYINDEX, STATE);
   state->context = spd_context_new(0);
   if (state->context == NULL) luaL_error(L, "not enough memory for the threads");
   lua_newtable(L);
   lua_setfield(L, LUA_REGISTRYINDEX, SPDL_NAME("documentation"));
+  lua_setfield(L, LUA_REGISTRYINDEX, STATE);
 }
 
 int OPEN(lua_State *L) {

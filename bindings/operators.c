@@ -4,7 +4,8 @@
 */
 #include "tape.h"
 
-/* The tape to record on: the innermost open one, or one that computes at once. */
+/* The tape to record on: the innermost open one, or one that computes at once. Until finish() no Lua code may run, which
+** could close it: arguments that are tables are read before. */
 static spdL_tape begin(lua_State *L) {
   spdL_state *state = spdL_get_state(L);
   if (state->open != NULL) return *state->open;
@@ -80,9 +81,9 @@ static int core_greater(lua_State *L) {
 }
 
 static int core_reshape(lua_State *L) {
-  const spdL_tape tape = begin(L);
   int64_t shape[SPD_MAX_DIMENSIONS];
   const int dimensions = spdL_check_shape(L, 2, shape);
+  const spdL_tape tape = begin(L);
   return finish(L, &tape, spd_reshape(tape.tape, spdL_check_value(L, 1, &tape), dimensions, shape));
 }
 
@@ -158,9 +159,11 @@ static int core_gate_linear(lua_State *L) {
 }
 
 static int core_stochastic_mask(lua_State *L) {
+  const bool named = lua_istable(L, 3);
+  const spd_draw draw = named ? spdL_check_draw(L, 3) : (spd_draw){0};
   const spdL_tape tape = begin(L);
   const spd_value h = spdL_check_value(L, 1, &tape), g = spdL_check_value(L, 2, &tape);
-  if (lua_istable(L, 3)) return finish(L, &tape, spd_stochastic_mask(tape.tape, h, g, spdL_check_draw(L, 3)));
+  if (named) return finish(L, &tape, spd_stochastic_mask(tape.tape, h, g, draw));
   return finish(L, &tape, spd_given_mask(tape.tape, h, g, spdL_check_value(L, 3, &tape)));
 }
 
@@ -168,9 +171,19 @@ static int core_stochastic_mask(lua_State *L) {
 
 static double number_field(lua_State *L, int argument, const char *name, double otherwise) {
   lua_getfield(L, argument, name);
+  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+    luaL_error(L, "fill_sparse_features: %s must be a number, found %s", name, luaL_typename(L, -1));
   const double value = luaL_optnumber(L, -1, otherwise);
   lua_pop(L, 1);
   return value;
+}
+
+/* The number of features that are active in a row; 0 if it goes by probability. */
+static int exactly_active(lua_State *L, int argument) {
+  const double number = number_field(L, argument, "exactly_active", 0);
+  if (!(number >= 0 && number <= INT32_MAX) || number != (double)(int)number)
+    luaL_error(L, "fill_sparse_features: exactly_active must be an integer, 0 or more");
+  return (int)number;
 }
 
 static int64_t last_size(const spd_tensor *tensor) {
@@ -182,15 +195,15 @@ static int core_fill_sparse_features(lua_State *L) {
   spd_tensor *tensor = spdL_check_tensor(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
-                                  .exactly_active = (int)number_field(L, 2, "exactly_active", 0),
+                                  .exactly_active = exactly_active(L, 2),
                                   .low = number_field(L, 2, "low", 0),
                                   .high = number_field(L, 2, "high", 1)};
   lua_getfield(L, 2, "group");
   if (!lua_isnil(L, -1)) {
-    const spd_tensor *group = spdL_check_tensor(L, -1);
-    settings.group = spd_tensor_int32(group);
+    const spd_tensor *group = spdL_test_tensor(L, -1);
+    settings.group = group == NULL ? NULL : spd_tensor_int32(group);
     luaL_argcheck(L, settings.group != NULL && spd_tensor_count(group) == last_size(tensor), 2,
-                  "group: expected int32 [features]");
+                  "group: expected an int32 tensor [features]");
   }
   if (!spd_fill_sparse_features(tensor, settings, spdL_check_draw(L, 3))) return spdL_call_error(L);
   lua_settop(L, 1);
@@ -247,7 +260,7 @@ static const spdL_function functions[] = {
      "stochastic_mask(h, g, draw) -> y\n"
      "Inner activations under a stochastic mask: h * (g + (1 - g) r) with r ~ U[0, 1), for h and g [..., C].\n"
      "draw = {seed =, purpose =, matrix =, sample =, step =} names the numbers r, which are made where they are\n"
-     "used; a tensor r [..., C] can be given instead."},
+     "used; a tensor r [..., C] can be given instead, to which no gradient passes."},
     {"fill_sparse_features", core_fill_sparse_features,
      "fill_sparse_features(x, settings, draw) -> x\n"
      "Overwrite x [rows, features] with sparse data: each feature active with settings.probability, or exactly\n"

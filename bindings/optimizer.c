@@ -17,11 +17,14 @@ static spd_adamw *check_optimizer(lua_State *L) {
   return box->optimizer;
 }
 
-static double setting(lua_State *L, const char *name, double otherwise) {
+static double setting(lua_State *L, const char *name, double otherwise, double limit) {
   lua_getfield(L, 1, name);
-  const double value = luaL_optnumber(L, -1, otherwise);
+  const double value = lua_isnil(L, -1) ? otherwise : lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
   lua_pop(L, 1);
-  if (!(value >= 0) || isinf(value)) luaL_error(L, "adamw: %s must be a number, 0 or more", name);
+  if (!(value >= 0 && value < limit))
+    luaL_error(L,
+               isinf(limit) ? "adamw: %s must be a number, 0 or more" : "adamw: %s must be a number from 0 to below 1",
+               name);
   return value;
 }
 
@@ -31,10 +34,10 @@ static int core_adamw(lua_State *L) {
     lua_newtable(L);
   }
   luaL_checktype(L, 1, LUA_TTABLE);
-  const spd_adamw_settings settings = {.beta1 = setting(L, "beta1", 0.9),
-                                       .beta2 = setting(L, "beta2", 0.999),
-                                       .epsilon = setting(L, "epsilon", 1e-8),
-                                       .weight_decay = setting(L, "weight_decay", 0)};
+  const spd_adamw_settings settings = {.beta1 = setting(L, "beta1", 0.9, 1),
+                                       .beta2 = setting(L, "beta2", 0.999, 1),
+                                       .epsilon = setting(L, "epsilon", 1e-8, INFINITY),
+                                       .weight_decay = setting(L, "weight_decay", 0, INFINITY)};
   optimizer_box *box = lua_newuserdatauv(L, sizeof *box, 0);
   box->optimizer = NULL;
   luaL_setmetatable(L, ADAMW);

@@ -54,18 +54,19 @@ static int tape_backward(lua_State *L) {
   enum { MOST_LOSSES = 64 };
   const spdL_tape *box = check_tape(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  const lua_Integer count = luaL_len(L, 2);
-  luaL_argcheck(L, count >= 0 && count <= MOST_LOSSES, 2, "expected at most 64 losses");
+  const lua_Unsigned count = lua_rawlen(L, 2); /* raw access: a metamethod could close the tape */
+  luaL_argcheck(L, count <= MOST_LOSSES, 2, "expected at most 64 losses");
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
   spd_value losses[MOST_LOSSES];
   double coefficients[MOST_LOSSES];
-  for (int i = 0; i < count; i++) {
-    lua_geti(L, 2, i + 1);
+  for (int i = 0; i < (int)count; i++) {
+    lua_rawgeti(L, 2, i + 1);
     losses[i] = spdL_check_value(L, -1, box);
     coefficients[i] = 1;
     if (lua_istable(L, 3)) {
-      lua_geti(L, 3, i + 1);
-      coefficients[i] = luaL_checknumber(L, -1);
+      if (lua_rawgeti(L, 3, i + 1) != LUA_TNUMBER)
+        luaL_error(L, "backward: coefficient %d: expected a number, found %s", i + 1, luaL_typename(L, -1));
+      coefficients[i] = lua_tonumber(L, -1);
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -115,8 +116,8 @@ static spd_tape *tape_of(lua_State *L, const value_box *box) {
 
 static void read_value(lua_State *L) {
   const value_box *box = luaL_checkudata(L, 1, VALUE);
+  spd_tensor **to = spdL_new_tensor_box(L); /* first: it can collect, and so close, a tape that nobody holds */
   spd_tape *tape = tape_of(L, box);
-  spd_tensor **to = spdL_new_tensor_box(L);
   *to = spd_read(tape, box->value);
   if (*to == NULL) spdL_call_error(L);
   spdL_account(L, *to);

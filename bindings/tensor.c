@@ -63,7 +63,7 @@ static int tensor_close(lua_State *L) {
 
 int spdL_check_shape(lua_State *L, int argument, int64_t *shape) {
   const bool table = lua_istable(L, argument);
-  const int count = table ? (int)luaL_len(L, argument) : lua_gettop(L) - argument + 1;
+  const lua_Integer count = table ? luaL_len(L, argument) : lua_gettop(L) - argument + 1;
   luaL_argcheck(L, count >= 0 && count <= SPD_MAX_DIMENSIONS, argument, "expected at most 4 sizes");
   for (int i = 0; i < count; i++) {
     if (table) lua_geti(L, argument, i + 1);
@@ -73,7 +73,7 @@ int spdL_check_shape(lua_State *L, int argument, int64_t *shape) {
     shape[i] = size;
     if (table) lua_pop(L, 1);
   }
-  return count;
+  return (int)count;
 }
 
 void spdL_push_shape(lua_State *L, int dimensions, const int64_t *shape) {
@@ -131,15 +131,16 @@ static int table_shape(lua_State *L, int64_t *shape) {
 }
 
 static void store_number(lua_State *L, spd_tensor *tensor, int64_t at) {
-  int is_number;
+  if (lua_type(L, -1) != LUA_TNUMBER) luaL_error(L, "tensor: expected a number, found %s", luaL_typename(L, -1));
   if (spd_tensor_dtype(tensor) == SPD_REAL) {
-    spd_tensor_write_real(tensor)[at] = (spd_real)lua_tonumberx(L, -1, &is_number);
-  } else {
-    const lua_Integer value = lua_tointegerx(L, -1, &is_number);
-    spd_tensor_write_int32(tensor)[at] = (int32_t)value;
-    if (value < INT32_MIN || value > INT32_MAX) luaL_error(L, "%I does not fit into int32", value);
+    spd_tensor_write_real(tensor)[at] = (spd_real)lua_tonumber(L, -1);
+    return;
   }
-  if (!is_number) luaL_error(L, "tensor: expected a number, found %s", luaL_typename(L, -1));
+  int is_integer;
+  const lua_Integer value = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || value < INT32_MIN || value > INT32_MAX)
+    luaL_error(L, "tensor: %s does not fit into int32", luaL_tolstring(L, -1, NULL));
+  spd_tensor_write_int32(tensor)[at] = (int32_t)value;
 }
 
 /* Copy the nested table on top of the stack to the tensor from `at` on; returns what follows. */
@@ -269,7 +270,6 @@ static int tensor_get(lua_State *L) {
 
 static int tensor_set(lua_State *L) {
   spd_tensor *tensor = spdL_check_tensor(L, 1);
-  luaL_checknumber(L, 2);
   const int64_t at = check_place(L, tensor, 3);
   lua_pushvalue(L, 2);
   store_number(L, tensor, at);

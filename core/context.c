@@ -263,44 +263,36 @@ static void stop_workers(spd_context *context) {
   context->threads = context->capacity = 0;
 }
 
-/* Start with as many workers as the system gives; false only if not even their list could be made. */
-static bool start_workers(spd_context *context, int threads) {
-  worker *workers = spd_allocate(context, (size_t)threads * sizeof *workers);
-  void **scratch = spd_allocate(context, (size_t)threads * sizeof *scratch);
-  if (workers == NULL || scratch == NULL) {
-    spd_deallocate(context, workers, (size_t)threads * sizeof *workers);
-    spd_deallocate(context, scratch, (size_t)threads * sizeof *scratch);
-    return false;
+/* Start as many workers of the list as the system gives. */
+static void start_workers(spd_context *context) {
+  context->threads = 1;
+  for (int i = 1; i < context->capacity; i++) {
+    worker *new = &context->workers[i];
+    *new = (worker){.context = context, .number = i};
+    if (pthread_create(&new->thread, NULL, worker_main, new) != 0) return;
+    context->threads++;
   }
-  context->workers = workers;
-  context->scratch = scratch;
-  context->threads = context->capacity = threads;
-  for (int i = 1; i < threads; i++) {
-    workers[i] = (worker){.context = context, .number = i};
-    if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]) != 0) {
-      context->threads = i;
-      stop_workers(context);
-      return spd_fail(context, "cannot start %d threads: the system gives %d", threads, i);
-    }
-  }
-  return true;
 }
 
 bool spd_set_threads(spd_context *context, int threads) {
-  if (threads == 0) threads = available_cores();
-  if (threads < 1 || threads > MAX_THREADS)
-    return spd_fail(context, "threads: expected 1 to %d, found %d", MAX_THREADS, threads);
-  if (threads == context->threads) return true;
-  int before = context->threads;
-  if (before > 0) stop_workers(context);
-  if (start_workers(context, threads)) return true;
-  if (before > 0 && context->threads == 0) {
-    char reason[ERROR_LENGTH];
-    memcpy(reason, context->error, sizeof reason);
-    start_workers(context, 1);
-    memcpy(context->error, reason, sizeof reason);
+  const int wanted = threads == 0 ? available_cores() : threads;
+  if (wanted < 1 || wanted > MAX_THREADS)
+    return spd_fail(context, "threads: expected 1 to %d, found %d", MAX_THREADS, wanted);
+  if (wanted == context->threads) return true;
+  worker *workers = spd_allocate(context, (size_t)wanted * sizeof *workers);
+  void **scratch = spd_allocate(context, (size_t)wanted * sizeof *scratch);
+  if (workers == NULL || scratch == NULL) {
+    spd_deallocate(context, workers, (size_t)wanted * sizeof *workers);
+    spd_deallocate(context, scratch, (size_t)wanted * sizeof *scratch);
+    return false;
   }
-  return false;
+  if (context->threads > 0) stop_workers(context);
+  context->workers = workers;
+  context->scratch = scratch;
+  context->capacity = wanted;
+  start_workers(context);
+  if (threads == 0 || context->threads == wanted) return true;
+  return spd_fail(context, "cannot start %d threads: the system gives %d", wanted, context->threads);
 }
 
 spd_context *spd_context_new(int threads) {

@@ -119,20 +119,24 @@ static bool gate_mlp_forward(spd_tape *tape, spd_node *node) {
   return true;
 }
 
+/* What one block of rows adds to the gradient of entry i of an input: w1, b1, w2 or b2. */
+static spd_real block_gradient(const gate *job, int input, int64_t block, int64_t i) {
+  if (input == 4) return job->biases[block * job->components + i];
+  const spd_gate_neuron_gradient *g = &job->neurons[block * job->components * job->n + i];
+  return input == 1 ? g->w1 : input == 2 ? g->b1 : g->w2;
+}
+
 /* Add the sums of all row blocks, in order, to the gradients of w1, b1, w2 and b2. */
 static bool add_gate_gradients(spd_tape *tape, spd_node *node, const gate *job) {
-  const int64_t blocks = job->row_blocks, count = job->components * job->n;
   for (int input = 1; input <= 4; input++) {
     bool add, failed;
     spd_real *out = spd_input_gradient(tape, node, input, &add, &failed);
     if (failed) return false;
     if (out == NULL) continue;
-    for (int64_t i = 0; i < (input == 4 ? job->components : count); i++) {
+    const int64_t count = input == 4 ? job->components : job->components * job->n;
+    for (int64_t i = 0; i < count; i++) {
       spd_real sum = 0;
-      for (int64_t block = 0; block < blocks; block++) {
-        const spd_gate_neuron_gradient *g = &job->neurons[block * count + i];
-        sum += input == 1 ? g->w1 : input == 2 ? g->b1 : input == 3 ? g->w2 : job->biases[block * job->components + i];
-      }
+      for (int64_t block = 0; block < job->row_blocks; block++) sum += block_gradient(job, input, block, i);
       out[i] = (add ? out[i] : 0) + sum;
     }
   }
@@ -329,7 +333,8 @@ static void mask_gradient_task(void *argument, int64_t i, int worker) {
 }
 
 static bool run_mask(mask *job, spd_task *task) {
-  const size_t numbers = (size_t)(SPD_ROWS_PER_TASK * padded(job->columns)) + SPD_DRAW_SLACK;
+  const int64_t rows = at_most(SPD_ROWS_PER_TASK, job->rows);
+  const size_t numbers = (size_t)(rows * padded(job->columns)) + SPD_DRAW_SLACK;
   if (job->given == NULL && !spd_reserve_scratch(job->context, numbers * sizeof(spd_real))) return false;
   spd_parallel(job->context, parts(job->rows, SPD_ROWS_PER_TASK), task, job);
   return true;

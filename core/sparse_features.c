@@ -2,7 +2,7 @@
 ** Sparse features: the data of the toy models. Values and activity are two draws of one name, samples 2s and
 ** 2s + 1, so that the value of a feature does not depend on the probability.
 */
-#include <string.h>
+#include <math.h>
 
 #include "context.h"
 #include "random.h"
@@ -42,7 +42,7 @@ static void fill_rows(void *argument, int64_t task, int worker) {
   const job *j = argument;
   const int64_t first = task * ROWS_PER_TASK, stride = padded(j->features);
   const int64_t rows = j->rows - first < ROWS_PER_TASK ? j->rows - first : ROWS_PER_TASK;
-  spd_real *value = spd_scratch(j->context, worker), *active = value + ROWS_PER_TASK * stride + SPD_DRAW_SLACK;
+  spd_real *value = spd_scratch(j->context, worker), *active = value + rows * stride + SPD_DRAW_SLACK;
   j->kernels->uniform_rows(value, &j->values, NULL, (uint32_t)first, rows, j->features);
   j->kernels->uniform_rows(active, &j->activity, NULL, (uint32_t)first, rows, j->features);
   const spd_sparse_features *settings = &j->settings;
@@ -64,6 +64,10 @@ static void fill_rows(void *argument, int64_t task, int worker) {
 static bool check(spd_context *context, int64_t features, spd_sparse_features settings) {
   if (settings.exactly_active < 0 || settings.exactly_active > features)
     return spd_fail(context, "sparse features: %d active of %lld", settings.exactly_active, (long long)features);
+  if (!(settings.probability >= 0 && settings.probability <= 1))
+    return spd_fail(context, "sparse features: probability must be from 0 to 1, found %g", settings.probability);
+  if (!isfinite(settings.low) || !isfinite(settings.high))
+    return spd_fail(context, "sparse features: values must be finite, found [%g, %g)", settings.low, settings.high);
   if (settings.group == NULL) return true;
   if (settings.exactly_active > 0) return spd_fail(context, "sparse features: groups need a probability");
   for (int64_t i = 0; i < features; i++) {
@@ -77,12 +81,13 @@ static bool check(spd_context *context, int64_t features, spd_sparse_features se
 bool spd_fill_sparse_features(spd_tensor *x, spd_sparse_features settings, spd_draw draw) {
   spd_context *context = x->context;
   const int64_t features = spd_columns_of_shape(x->dimensions, x->shape);
+  const int64_t rows = spd_rows_of_shape(x->dimensions, x->shape);
   if (x->dtype != SPD_REAL) return spd_fail(context, "sparse features need a tensor of reals");
-  if (spd_rows_of_shape(x->dimensions, x->shape) > UINT32_MAX)
-    return spd_fail(context, "sparse features: more than 2^32 rows");
+  if (rows > UINT32_MAX) return spd_fail(context, "sparse features: more than 2^32 rows");
   if (!check(context, features, settings)) return false;
   if (draw.sample > 0x7fff) return spd_fail(context, "sparse features: sample must be below 32768");
-  const size_t numbers = 2 * ((size_t)(ROWS_PER_TASK * padded(features)) + SPD_DRAW_SLACK);
+  const int64_t most_rows = rows < ROWS_PER_TASK ? rows : ROWS_PER_TASK;
+  const size_t numbers = 2 * ((size_t)(most_rows * padded(features)) + SPD_DRAW_SLACK);
   if (!spd_reserve_scratch(context, numbers * sizeof(spd_real))) return false;
   draw.sample *= 2;
   job j = {.context = context,
@@ -90,7 +95,7 @@ bool spd_fill_sparse_features(spd_tensor *x, spd_sparse_features settings, spd_d
            .settings = settings,
            .values = spd_row_draw_of(draw),
            .x = spd_tensor_write_real(x),
-           .rows = spd_rows_of_shape(x->dimensions, x->shape),
+           .rows = rows,
            .features = features};
   draw.sample++;
   j.activity = spd_row_draw_of(draw);

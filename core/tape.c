@@ -176,7 +176,8 @@ static bool same_draw(const spd_draw *a, const spd_draw *b) {
 
 static bool same_node(const spd_node *a, const spd_node *b) {
   if (a->kind != b->kind || a->tensor != b->tensor || a->version != b->version || a->inputs != b->inputs ||
-      a->dimensions != b->dimensions || a->attributes.map != b->attributes.map)
+      a->dimensions != b->dimensions || a->attributes.map != b->attributes.map ||
+      a->needs_gradient != b->needs_gradient) /* a tensor that became a parameter is a new leaf */
     return false;
   for (int i = 0; i < a->inputs; i++)
     if (a->input[i].node != b->input[i].node || a->input[i].transposed != b->input[i].transposed) return false;
@@ -620,25 +621,31 @@ spd_real *spd_input_gradient(spd_tape *tape, spd_node *node, int i, bool *add, b
 
 static bool runs_backward(const spd_node *node) { return node->needs_gradient && node->tensor == NULL; }
 
-/* Count, for every wanted node, who will still read its data and write its gradient. */
+/* Find, for every wanted node, whether it must be computed (an earlier pass may have left it without its inputs' data),
+** and count who will still read its data and write its gradient. Readers come before what they read. */
 static void count_uses(spd_tape *tape, int count, const spd_operand *losses) {
   for (uint32_t i = 0; i < tape->count; i++) {
     spd_node *node = &tape->nodes[i];
     node->forward_readers = node->backward_readers = node->gradient_writers = 0;
+    node->missing = false;
   }
-  for (uint32_t i = 0; i < tape->count; i++) {
-    spd_node *node = &tape->nodes[i];
-    if (!node->wanted) continue;
+  for (int i = 0; i < count; i++) {
+    spd_node *loss = &tape->nodes[losses[i].node];
+    loss->gradient_writers++;
+    loss->missing = loss->data == NULL;
+  }
+  for (uint32_t i = tape->count; i-- > 0;) {
+    const spd_node *node = &tape->nodes[i];
     const bool backward = runs_backward(node);
-    if (backward && node->kind->backward_output) node->backward_readers++;
-    for (int k = 0; k < node->inputs; k++) {
+    for (int k = 0; node->wanted && k < node->inputs; k++) {
       spd_node *x = spd_input(tape, node, k);
-      x->forward_readers += node->data == NULL;
-      x->backward_readers += backward && (node->kind->backward_inputs & 1u << k);
+      const bool backward_reads = backward && (node->kind->backward_inputs & 1u << k);
+      x->forward_readers += node->missing;
+      x->backward_readers += backward_reads;
       x->gradient_writers += backward;
+      if ((node->missing || backward_reads) && x->data == NULL) x->missing = true;
     }
   }
-  for (int i = 0; i < count; i++) tape->nodes[losses[i].node].gradient_writers++;
 }
 
 /* Scalars stay, since losses are read afterwards. */
@@ -648,38 +655,36 @@ static void drop_if_unread(spd_tape *tape, spd_node *node) {
     drop_data(tape, node);
 }
 
+/* Compute what is missing of a loss and its ancestors. */
 static bool compute_for_backward(spd_tape *tape, uint32_t index) {
-  /* forward_readers of a node count consumers of all losses; this loss computes its own */
-  bool *needed = NULL;
   size_t capacity;
-  needed = spd_borrow(tape, index + 1, &capacity);
-  if (needed == NULL) return false;
-  memset(needed, 0, index + 1);
-  needed[index] = tape->nodes[index].data == NULL;
+  bool *of_loss = spd_borrow(tape, index + 1, &capacity);
+  if (of_loss == NULL) return false;
+  memset(of_loss, 0, index + 1);
+  of_loss[index] = true;
   for (uint32_t i = index + 1; i-- > 0;)
-    for (int k = 0; needed[i] && k < tape->nodes[i].inputs; k++) {
-      const uint32_t x = tape->nodes[i].input[k].node;
-      needed[x] = tape->nodes[x].data == NULL;
-    }
+    for (int k = 0; of_loss[i] && k < tape->nodes[i].inputs; k++) of_loss[tape->nodes[i].input[k].node] = true;
   bool ok = true;
   for (uint32_t i = 0; i <= index && ok; i++) {
-    if (!needed[i]) continue;
     spd_node *node = &tape->nodes[i];
+    if (!of_loss[i] || !node->missing) continue;
     ok = compute(tape, node);
+    node->missing = false;
     for (int k = 0; k < node->inputs; k++) {
       spd_node *x = spd_input(tape, node, k);
       x->forward_readers--;
       drop_if_unread(tape, x);
     }
   }
-  spd_give_back(tape, needed, capacity);
+  spd_give_back(tape, of_loss, capacity);
   return ok;
 }
 
+/* Once for each node, also where no gradient has come (an operator may pass none to an input): its inputs wait for it. */
 static bool run_backward(spd_tape *tape, spd_node *node) {
-  if (!node->kind->backward(tape, node)) return false;
+  if (node->has_gradient && !node->kind->backward(tape, node)) return false;
   drop_gradient(tape, node);
-  if (node->kind->backward_output) node->backward_readers--;
+  node->wanted = false;
   for (int k = 0; k < node->inputs; k++) {
     spd_node *x = spd_input(tape, node, k);
     x->gradient_writers--;
@@ -706,9 +711,7 @@ static bool backward_of_loss(spd_tape *tape, uint32_t index, double coefficient)
   if (!compute_for_backward(tape, index) || !seed_gradient(tape, &tape->nodes[index], coefficient)) return false;
   for (uint32_t i = index + 1; i-- > 0;) {
     spd_node *node = &tape->nodes[i];
-    if (node->wanted && runs_backward(node) && node->has_gradient && node->gradient_writers == 0 &&
-        !run_backward(tape, node))
-      return false;
+    if (node->wanted && runs_backward(node) && node->gradient_writers == 0 && !run_backward(tape, node)) return false;
   }
   return true;
 }

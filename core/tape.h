@@ -27,7 +27,7 @@ typedef struct spd_rows {
 
 typedef struct spd_node spd_node;
 
-/* What distinguishes two nodes of the same operator on the same inputs; compared byte by byte. */
+/* What distinguishes two nodes of the same operator on the same inputs. */
 typedef struct {
   double a, b;
   spd_draw draw;
@@ -42,7 +42,6 @@ typedef struct spd_operator {
   bool (*backward)(spd_tape *tape, spd_node *node);
   unsigned row_inputs;      /* bit i: the rows of input i are the rows of the output (or are reduced over) */
   unsigned backward_inputs; /* bit i: backward reads the data of input i */
-  bool backward_output;     /* backward reads node->data */
   bool reduces_rows;        /* the output has no rows of its own */
   bool keeps_zero_rows;     /* a row that is zero in all row inputs is zero in the output */
   unsigned zero_inputs;     /* bit i: a row that is zero in input i is zero in the output */
@@ -65,6 +64,7 @@ struct spd_node {
   bool zero_row;                     /* the row kept once is known to be zero */
   bool needs_gradient;
   bool wanted;                                             /* by the evaluation or backward pass under way */
+  bool missing;                                            /* has no data, and the backward pass will read it */
   bool has_gradient;                                       /* gradient holds a first contribution */
   int forward_readers, backward_readers, gradient_writers; /* still to come */
   spd_tensor *tensor;                                      /* of a leaf */
