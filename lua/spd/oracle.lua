@@ -51,7 +51,8 @@ local function target_of(case, inputs, names)
   for i, name in ipairs(names) do
     local weight = inputs["W." .. name]
     local is_embedding = name == "embed_tokens"
-    layers[i] = is_embedding and model.embedding(name, weight) or model.linear(name, weight, inputs["b." .. name])
+    local bias = rawget(inputs, "b." .. name) -- not every layer has one
+    layers[i] = is_embedding and model.embedding(name, weight) or model.linear(name, weight, bias)
   end
   return model.new{
     layers = layers,
@@ -69,7 +70,8 @@ local function read(path)
   if not ok or type(case) ~= "table" or not forward[case.model] then
     errors.raise(2, path, "metadata 'case' is not the description of a known case")
   end
-  local inputs, expected, names = {}, {}, {}
+  local function missing(_, name) errors.raise(2, path, "tensor 'in." .. name .. "' is missing") end
+  local inputs, expected, names = setmetatable({}, {__index = missing}), {}, {}
   for name, tensor in pairs(tensors) do
     local input, output = name:match("^in%.(.*)$"), name:match("^out%.(.*)$")
     if input then inputs[input] = tensor end

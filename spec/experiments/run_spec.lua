@@ -60,13 +60,14 @@ describe("a decomposition", function()
   describe("that is finished", function()
     it("leaves config, metrics, summary, target, figures and the last two checkpoints", function()
       local out = folder .. "/reference"
-      assert.same({"checkpoints", "figures", "final_config.yaml", "metrics.jsonl", "run.lock", "summary.json", "target"},
-        names_in(out))
+      assert.same({"checkpoints", "figures", "final_config.yaml", "metrics.jsonl", "run.lock", "summary.json",
+        "target"}, names_in(out))
       assert.same({"target.safetensors", "target_config.yaml"}, names_in(out .. "/target"))
       assert.equal(read(weights), read(out .. "/target/target.safetensors"))
       local checkpoints = names_in(out .. "/checkpoints")
       assert.equal(2, #checkpoints)
-      assert.equal("step_" .. STEPS .. ".safetensors", checkpoints[1]:match("1200") and checkpoints[1] or checkpoints[2])
+      local last = "step_" .. STEPS .. ".safetensors"
+      assert.is_true(checkpoints[1] == last or checkpoints[2] == last)
       for _, name in ipairs{"tms_diagram", "causal_importances", "subcomponents", "hidden_layers"} do
         assert.equal("\x89PNG", read(("%s/figures/%s.png"):format(out, name)):sub(1, 4))
       end
@@ -163,26 +164,24 @@ describe("a decomposition", function()
       assert.is_truthy(step, err)
       assert.is_true(posix.is_file(("%s/checkpoints/step_%d.safetensors"):format(out, step + 1)))
       assert.is_false(posix.is_file(out .. "/summary.json"))
-      status, _, err = experiment.decompose("--resume", out, "--quiet")
-      assert.same({0, ""}, {status, err})
+      status, text, err = experiment.decompose("--resume", out, "--quiet")
+      assert.same({0, "run: " .. out .. "\n", ""}, {status, text, err})
       assert_same_bits(reference, results(out), "interrupted after step " .. step)
     end)
 
     it("when killed at any moment, again and again, and resumed", function()
-      local out, killed, status, err = folder .. "/killed", 0, nil, nil
+      local out, killed = folder .. "/killed", 0
       for attempt = 1, 9 do
         local seconds = 0.02 + 0.05 * ((attempt * 7) % 9)
-        if posix.is_file(out .. "/final_config.yaml") then
-          status, _, err = experiment.decompose_until("KILL", seconds, "--resume", out, "--quiet")
-        else
-          status, _, err = experiment.decompose_until("KILL", seconds, words(out, "--quiet"))
-        end
+        local begun = posix.is_file(out .. "/final_config.yaml")
+        local arguments = begun and {"--resume", out, "--quiet"} or {words(out, "--quiet")}
+        local status, _, err = experiment.decompose_until("KILL", seconds, table.unpack(arguments))
         if status == 0 then break end
         assert.same({137, ""}, {status, err})
         killed = killed + 1
       end
       assert.is_true(killed >= 2, "the run was over before it could be killed")
-      status, _, err = experiment.decompose("--resume", out, "--quiet")
+      local status, _, err = experiment.decompose("--resume", out, "--quiet")
       assert.same({0, ""}, {status, err})
       assert_same_bits(reference, results(out), killed .. " kills")
       assert.equal(2, #names_in(out .. "/checkpoints"))
@@ -191,7 +190,8 @@ describe("a decomposition", function()
 
   it("keeps the last two checkpoints of save_freq, and the final one", function()
     local out = folder .. "/save_freq"
-    local status, _, err = experiment.decompose(words(out, "steps=35", "save_freq=10", "checkpoint_seconds=60", "--quiet"))
+    local arguments = {words(out, "steps=35", "save_freq=10", "checkpoint_seconds=60", "--quiet")}
+    local status, _, err = experiment.decompose(table.unpack(arguments))
     assert.same({0, ""}, {status, err})
     assert.same({"step_30.safetensors", "step_35.safetensors"}, names_in(out .. "/checkpoints"))
     local tensors, metadata = core.safetensors_load(out .. "/checkpoints/step_35.safetensors")
@@ -235,8 +235,9 @@ describe("a decomposition", function()
       return table.concat({experiment.host, experiment.script, words(folder .. "/" .. out, "steps=20",
         "pretrained_model_path=" .. target, "target_config=" .. config)}, " ")
     end
-    local status, text, err = experiment.run{"sh", "-c", ("%s > %s/1.txt & %s > %s/2.txt; first=$?; wait $! && exit $first")
-      :format(command "both_1", folder, command "both_2", folder)}
+    local both = ("%s > %s/1.txt & %s > %s/2.txt; first=$?; wait $! && exit $first")
+      :format(command "both_1", folder, command "both_2", folder)
+    local status, text, err = experiment.run{"sh", "-c", both}
     assert.same({0, "", ""}, {status, text, err})
     local trained = 0
     for i = 1, 2 do

@@ -41,8 +41,8 @@ describe("scripts", function()
 
   it("analyse.lua scores and draws any checkpoint of a run", function()
     local out = folder .. "/run"
-    local status, text, message = run("experiments/tms_decomposition.lua", "configs/tms.yaml", "steps=20", "batch_size=64",
-      "n_eval_steps=2", "save_freq=10", "image_on_first_step=false", "--out", out, "--quiet",
+    local status, text, message = run("experiments/tms_decomposition.lua", "configs/tms.yaml", "steps=20",
+      "batch_size=64", "n_eval_steps=2", "save_freq=10", "image_on_first_step=false", "--out", out, "--quiet",
       "pretrained_model_path=" .. folder .. "/target.safetensors")
     assert.equal("", message)
     assert.equal(0, status)

@@ -1,0 +1,49 @@
+local experiment = require "spec.support.experiment"
+local posix = require("spd.core").posix
+
+local SCRIPT = "experiments/own_model.lua"
+
+describe("own_model.lua", function()
+  local folder
+
+  before_each(function() folder = experiment.make_folder() end)
+  after_each(function() experiment.remove_folder(folder) end)
+
+  -- Run it in a folder of its own, where it makes out/.
+  local function run(words)
+    local function absolute(path) return path:sub(1, 1) == "/" and path or "$OLDPWD/" .. path end
+    return experiment.run{"sh", "-c", ('cd "%s" && exec "%s" "%s" %s'):format(folder, absolute(experiment.host),
+      absolute(SCRIPT), words)}
+  end
+
+  it("is shorter than forty lines, and the README shows all of them", function()
+    local text = experiment.read(SCRIPT)
+    assert.is_true(select(2, text:gsub("\n", "")) < 40)
+    assert.is_truthy(experiment.read("README.md"):find("\n```lua\n" .. text .. "```\n", 1, true))
+  end)
+
+  it("decomposes its model and leaves a run", function()
+    local status, text, message = run("steps=150 batch_size=64 print_freq=50 n_eval_steps=2 save_freq=100")
+    assert.equal("", message)
+    assert.equal(0, status)
+    assert.matches("\nsubcomponents in use: %d+ of fc1, %d+ of fc2\nrun: out/own_model_seed0_[%d-]+\n$", text)
+    local directory = folder .. "/" .. text:match("run: (%S+)")
+    assert.is_true(posix.is_file(directory .. "/final_config.yaml"))
+    assert.is_true(posix.is_file(directory .. "/checkpoints/step_150.safetensors"))
+    local first, last = text:match("total +(%S+)"), text:match(".*total +(%S+)")
+    assert.is_true(tonumber(last) < tonumber(first) / 5)
+  end)
+
+  it("refuses a setting that does not exist", function()
+    local status, text, message = run("stepz=1")
+    assert.equal(2, status)
+    assert.equal("", text)
+    assert.matches("^spdlua: own_model: unknown key 'stepz' [^\n]+\n$", message)
+  end)
+
+  it("finds the six parts of fc1 and the three of fc2 #slow", function()
+    local status, text = run("")
+    assert.equal(0, status)
+    assert.matches("\nsubcomponents in use: 6 of fc1, 3 of fc2\n", text)
+  end)
+end)

@@ -1,0 +1,52 @@
+local core = require "spd.core"
+local errors = require "spd.errors"
+local memory = require "spd.memory"
+local model = require "spd.model"
+
+local target = model.new{
+  layers = {model.linear("one", core.zeros(3, 5)), model.linear("two", core.zeros(5, 3))}, forward = function() end,
+}
+
+local function config(C, neurons)
+  return {C = C, n_ci_mlp_neurons = neurons or 16, target_module_patterns = {"*"}}
+end
+
+local function estimate(...) return memory.estimate(target.layers, config(...), 1000) end
+
+describe("memory", function()
+  it("counts parameters with gradient and two moments, and the buffers of a step", function()
+    -- between two sizes of C, per subcomponent: 4 x (V, U: 8, gate MLP: 49), and buffers of 1000 rows in each matrix
+    local per_component = (estimate(200) - estimate(100)) / 100 / 4
+    local parameters = 2 * 4 * (8 + 49)
+    assert.equal(0, (per_component - parameters) % 2000)
+    assert.is_true(per_component - parameters >= 2 * 1000 * 3)
+    assert.is_true(estimate(100, 0) < estimate(100, 16))
+    assert.is_true(estimate(100, 16) < estimate(100, 128))
+  end)
+
+  it("grows with rows and matrices, also past what an integer holds", function()
+    local one = memory.estimate({target.layers[1]}, config(100), 1000)
+    assert.is_true(one < estimate(100))
+    local huge = memory.estimate(target.layers, config(2147483647, 2147483647), 2147483647.0)
+    assert.is_true(huge > 2.0 ^ 60 and huge < math.huge)
+  end)
+
+  it("refuses what cannot fit, and says what was needed and what is there", function()
+    local ok, err = pcall(memory.check, target, config(1000000000), 4096)
+    assert.is_false(ok)
+    assert.is_true(errors.is(err))
+    assert.equal(2, err.status)
+    assert.matches("^memory: the run needs about [%d.e+]+ [MGP]B, [%d.e+]+ [MGP]B are available " ..
+      "%(a smaller C or batch_size%)$", err.message)
+  end)
+
+  it("lets pass what fits, and anything where the system does not say what is left", function()
+    memory.check(target, config(20), 64)
+    local available = core.posix.memory_available_bytes
+    finally(function() core.posix.memory_available_bytes = available end)
+    core.posix.memory_available_bytes = function() return nil end
+    memory.check(target, config(1000000000), 4096)
+    core.posix.memory_available_bytes = function() return 2 ^ 20 end
+    assert.is_false((pcall(memory.check, target, config(20), 64)))
+  end)
+end)

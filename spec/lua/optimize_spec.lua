@@ -1,0 +1,185 @@
+local component_model = require "spd.component_model"
+local core = require "spd.core"
+local errors = require "spd.errors"
+local model = require "spd.model"
+local optimize = require "spd.optimize"
+
+local function assert_near(expected, found)
+  assert.is_true(math.abs(found - expected) <= 1e-12 * math.max(1, math.abs(expected)),
+    ("%.17g instead of %.17g"):format(found, expected))
+end
+
+local function rates(config, ...)
+  local list = {}
+  for i, step in ipairs{...} do list[i] = optimize.learning_rate(config, step) end
+  return list
+end
+
+local function assert_rates(expected, config, ...)
+  local found = rates(config, ...)
+  for i, rate in ipairs(expected) do assert_near(rate, found[i]) end
+end
+
+describe("optimize.learning_rate", function()
+  it("is constant by default", function()
+    assert_rates({0.5, 0.5, 0.5}, {lr = 0.5, steps = 100}, 0, 50, 99)
+  end)
+
+  it("falls linearly as 1 - s/S", function()
+    assert_rates({2, 1.5, 0.02}, {lr = 2, steps = 100, lr_schedule = "linear"}, 0, 25, 99)
+  end)
+
+  it("falls as a quarter period of a cosine, to 0 at the last step", function()
+    -- S - 1 = 100: a half of it is cos(pi/4), a third cos(pi/6)
+    local config = {lr = 2, steps = 101, lr_schedule = "cosine"}
+    assert_rates({2, math.sqrt(2), 0}, config, 0, 50, 100)
+    config.steps = 91
+    assert_rates({math.sqrt(3), 1}, config, 30, 60)
+    config.steps = 1
+    assert_rates({2}, config, 0)
+  end)
+
+  it("halves exponentially every lr_exponential_halflife steps", function()
+    local config = {lr = 8, steps = 100, lr_schedule = "exponential", lr_exponential_halflife = 10}
+    assert_rates({8, 4, 2, 8 / math.sqrt(2)}, config, 0, 10, 20, 5)
+  end)
+
+  it("rises linearly over floor(steps x lr_warmup_pct) steps, and then counts from there", function()
+    -- floor(105 x 0.1) = 10
+    local config = {lr = 1, steps = 105, lr_warmup_pct = 0.1}
+    assert_rates({0, 0.1, 0.9, 1, 1}, config, 0, 1, 9, 10, 104)
+    config.lr_schedule = "linear"
+    assert_rates({0.5, 1, 1 - 19 / 95}, config, 5, 10, 29)
+    config.lr_schedule = "cosine"
+    assert_rates({0.5, 1, math.cos(math.pi / 4), 0}, config, 5, 10, 57, 104)
+    config.lr_schedule, config.lr_exponential_halflife = "exponential", 7
+    assert_rates({0.5, 1, 0.25}, config, 5, 10, 24)
+  end)
+
+  it("can warm up over all steps", function()
+    assert_rates({0, 0.5, 0.75}, {lr = 1, steps = 4, lr_warmup_pct = 1, lr_schedule = "cosine"}, 0, 2, 3)
+  end)
+end)
+
+local function small_components(weight)
+  return component_model.new{
+    target = model.new{
+      layers = {model.linear("w", core.tensor{{weight or 1, 0}, {0, 2}})},
+      forward = function(_, x, layer) return layer("w", x) end,
+    },
+    patterns = {"w"}, C = 3, n_ci_mlp_neurons = 2, seed = 1,
+  }
+end
+
+local config = {
+  seed = 0, n_mask_samples = 1, pnorm = 1, output_loss_type = "mse", faithfulness_coeff = 2,
+  importance_minimality_coeff = 0.5, steps = 6, lr = 0.01, print_freq = 2, n_eval_steps = 1, checkpoint_seconds = 1e9,
+}
+
+local data = {batch = function(_, step) return core.uniform({4, 2}, {seed = 3, purpose = "spec", step = step}) end}
+
+local function step_numbers(components)
+  local tape <close> = core.tape()
+  return optimize.step(components, tape, config, data:batch(0), 0)
+end
+
+describe("optimize.step", function()
+  it("gives each loss, their weighted sum, and gradients to every parameter", function()
+    local components = small_components()
+    local numbers = step_numbers(components)
+    assert_near(2 * numbers["loss/faithfulness"] + 0.5 * numbers["loss/importance_minimality"], numbers["loss/total"])
+    assert.is_nil(numbers["loss/stochastic_recon"])
+    for _, name in ipairs{"components.w.V", "components.w.U"} do
+      for _, parameter in ipairs(components.parameters) do
+        if parameter.name == name then
+          local g = parameter.tensor.gradient
+          assert.is_true(core.sum(g * g):item() > 0, name)
+        end
+      end
+    end
+  end)
+
+  it("stops at a loss that is not finite, with step and loss named", function()
+    local function message_with(change)
+      local components = small_components()
+      change(components)
+      local ok, err = pcall(step_numbers, components)
+      assert.is_false(ok)
+      assert.is_true(errors.is(err), tostring(err))
+      assert.equal(1, err.status)
+      return err.message
+    end
+    assert.matches("^step 0: loss/faithfulness is inf %(", message_with(function(components)
+      components.target.by_name.w.weight:fill(1e30)
+    end))
+    assert.matches("^step 0: loss/faithfulness is nan %(", message_with(function(components)
+      components.by_name.w.V:fill(0 / 0)
+    end))
+  end)
+end)
+
+describe("optimize.run", function()
+  local progress
+
+  before_each(function()
+    progress = {lines = {}}
+    function progress:update(step, _, logging) self.lines[#self.lines + 1] = {step, logging} end
+    function progress:finish() self.finished = true end
+  end)
+
+  it("takes `steps` steps and measures the state after the last", function()
+    local components = small_components()
+    local before = components:V("w"):totable()
+    local drawn = {}
+    local numbers, seconds, steps = optimize.run{
+      components = components, data = data, evaluation_data = data, config = setmetatable({image_freq = 3},
+      {__index = config}), progress = progress, draw = function(step) drawn[#drawn + 1] = step end,
+    }
+    assert.equal(6, steps)
+    assert.is_true(seconds >= 0)
+    assert.same({3}, drawn)
+    assert.is_true(progress.finished)
+    assert.equal(7, #progress.lines)
+    assert.same({6, true}, progress.lines[7])
+    assert.same({5, false}, progress.lines[6])
+    assert.are_not.same(before, components:V("w"):totable())
+    local faithfulness
+    do
+      local V, U, W = components:V("w"), components:U("w"), components.by_name.w.weight
+      faithfulness = core.squared_error(core.matmul(core.transpose(U), core.transpose(V)), W):item() / 4
+    end
+    assert.is_true(math.abs(numbers["loss/faithfulness"] - faithfulness) < 1e-6)
+  end)
+
+  it("keeps and takes back its whole state as tensors", function()
+    local components = small_components()
+    local optimizer = components:optimizer()
+    step_numbers(components)
+    optimizer:step(0.1)
+    local tensors, copies = optimize.state(components, optimizer), {}
+    for name, tensor in pairs(tensors) do copies[name] = tensor:clone() end
+    local other = small_components()
+    local other_optimizer = other:optimizer()
+    optimize.restore(copies, other, other_optimizer, "file")
+    for name, tensor in pairs(optimize.state(other, other_optimizer)) do
+      assert.same(copies[name]:totable(), tensor:totable(), name)
+    end
+    local m = copies["adam.m.components.w.V"]
+    assert.is_true(core.sum(m * m):item() > 0)
+  end)
+
+  it("refuses a state that lacks a tensor or has one of another shape", function()
+    local components = small_components()
+    local optimizer = components:optimizer()
+    local tensors = optimize.state(components, optimizer)
+    tensors["adam.v.components.w.U"] = nil
+    local ok, err = pcall(optimize.restore, tensors, components, optimizer, "a.safetensors")
+    assert.is_false(ok)
+    assert.equal("a.safetensors: tensor 'adam.v.components.w.U' is missing", tostring(err))
+    tensors = optimize.state(components, optimizer)
+    tensors["components.w.V"] = core.zeros(3, 2)
+    ok, err = pcall(optimize.restore, tensors, components, optimizer, "a.safetensors")
+    assert.is_false(ok)
+    assert.equal("a.safetensors: tensor 'components.w.V': expected [2, 3], found [3, 2]", tostring(err))
+  end)
+end)

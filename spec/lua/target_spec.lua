@@ -1,0 +1,113 @@
+local config_module = require "spd.config"
+local core = require "spd.core"
+local errors = require "spd.errors"
+local experiment = require "spec.support.experiment"
+local target = require "spd.target"
+local posix = core.posix
+
+local silent = {update = function() end, finish = function() end}
+
+local function refusal(f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok)
+  assert.is_true(errors.is(err), tostring(err))
+  assert.equal(2, err.status)
+  return err.message
+end
+
+describe("target", function()
+  local folder, training
+
+  before_each(function()
+    folder = experiment.make_folder()
+    training = folder .. "/training.yaml"
+    experiment.write(training, (experiment.read "configs/targets/tms_5-2.yaml":gsub("steps: [%w_]+", "steps: 20")))
+  end)
+  after_each(function() experiment.remove_folder(folder) end)
+
+  local function config(path, target_config)
+    return {task_config = {task_name = "tms"}, pretrained_model_path = path, target_config = target_config}
+  end
+
+  -- Two layers of a trained target, and how often it was trained.
+  local function get(settings)
+    local trained = 0
+    local model, found = target.get(settings, function()
+      trained = trained + 1
+      return silent
+    end)
+    return model, found, trained
+  end
+
+  it("that is missing is trained, kept with its config, and then reused", function()
+    local path = folder .. "/deep/er/target.safetensors"
+    local model, settings, trained = get(config(path, training))
+    assert.equal(1, trained)
+    assert.equal(20, settings.steps)
+    local kept = folder .. "/deep/er/target_config.yaml"
+    assert.same(config_module.load_target(training, "tms"), config_module.load_target(kept, "tms"))
+    local bytes = experiment.read(path)
+    local again, _, trained_again = get(config(path))
+    assert.equal(0, trained_again)
+    assert.equal(bytes, experiment.read(path))
+    for _, name in ipairs{"linear1", "linear2"} do
+      assert.same(model.by_name[name].weight:totable(), again.by_name[name].weight:totable())
+    end
+    assert.same(core.transpose(again.by_name.linear1.weight):totable(), again.by_name.linear2.weight:totable())
+  end)
+
+  it("has the same bits whenever it is trained", function()
+    get(config(folder .. "/a/target.safetensors", training))
+    get(config(folder .. "/b/target.safetensors", training))
+    assert.equal(experiment.read(folder .. "/a/target.safetensors"), experiment.read(folder .. "/b/target.safetensors"))
+  end)
+
+  it("learns: the loss falls, and hidden identities stay", function()
+    local settings = config_module.load_target("configs/targets/tms_5-2-id.yaml", "tms", {"steps=300"})
+    local first, last
+    local tms = target.kind "tms"
+    local model = tms.train(settings, {
+      update = function(_, _, numbers) first, last = first or numbers["loss/total"], numbers["loss/total"] end,
+      finish = function() end,
+    })
+    assert.is_true(last < first / 2, ("%g, then %g"):format(first, last))
+    assert.same({{1, 0}, {0, 1}}, model.by_name["hidden_layers.0"].weight:totable())
+    assert.same({linear1 = {kind = "identity", n = 5}, linear2 = {kind = "identity", n = 5},
+      ["hidden_layers.0"] = {kind = "dense", k = 2}}, tms.solution(settings))
+  end)
+
+  it("is described without anything being made", function()
+    local model = target.describe(config(folder .. "/none/target.safetensors", training))
+    assert.same({2, 5}, model.by_name.linear1.weight.shape)
+    assert.is_false(posix.is_directory(folder .. "/none"))
+    assert.equal(20, target.steps(config(folder .. "/none/target.safetensors", training)))
+  end)
+
+  it("without a file needs a target_config, a name, and a place that can be a folder", function()
+    assert.matches("none%.safetensors does not exist %(name a target_config to train it%)",
+      refusal(target.describe, config(folder .. "/none.safetensors")))
+    assert.matches("must be named target.safetensors",
+      refusal(target.describe, config(folder .. "/none.safetensors", training)))
+    assert.matches("must be named target.safetensors",
+      refusal(target.describe, config(folder .. "/my_target.safetensors", training)))
+    assert.equal(("pretrained_model_path: %s is not a folder"):format(training),
+      refusal(target.describe, config(training .. "/a/target.safetensors", training)))
+    assert.equal(("pretrained_model_path: %s is a folder, not a file"):format(folder),
+      refusal(target.describe, config(folder, training)))
+  end)
+
+  it("without its config beside it is refused, like one of an unknown kind", function()
+    get(config(folder .. "/a/target.safetensors", training))
+    os.remove(folder .. "/a/target_config.yaml")
+    assert.equal(("%s/a/target.safetensors: no %s/a/target_config.yaml beside it, which says what model it is"):format(
+      folder, folder), refusal(target.load, "tms", folder .. "/a/target.safetensors"))
+    assert.matches("no target model for 'lm'", refusal(target.kind, "lm"))
+  end)
+
+  it("is not overwritten by hand", function()
+    target.refuse_existing(folder)
+    get(config(folder .. "/target.safetensors", training))
+    assert.equal(folder .. ": holds a trained target (remove it, or name another folder with --out)",
+      refusal(target.refuse_existing, folder))
+  end)
+end)
