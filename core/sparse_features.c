@@ -8,6 +8,12 @@
 #include "random.h"
 #include "tensor.h"
 
+#if defined(SPD_DOUBLE)
+#define NEXT_AFTER nextafter
+#else
+#define NEXT_AFTER nextafterf
+#endif
+
 enum { ROWS_PER_TASK = 128 };
 
 typedef struct {
@@ -47,6 +53,7 @@ static void fill_rows(void *argument, int64_t task, int worker) {
   j->kernels->uniform_rows(active, &j->activity, NULL, (uint32_t)first, rows, j->features);
   const spd_sparse_features *settings = &j->settings;
   const spd_real low = (spd_real)settings->low, range = (spd_real)(settings->high - settings->low);
+  const spd_real below_high = NEXT_AFTER((spd_real)settings->high, low); /* rounding may reach high itself */
   /* a feature is active when its draw is below this */
   const spd_real limit = settings->exactly_active > 0 ? 0 : (spd_real)settings->probability;
   for (int64_t row = 0; row < rows; row++) {
@@ -56,7 +63,7 @@ static void fill_rows(void *argument, int64_t task, int worker) {
     if (settings->exactly_active > 0) mark_smallest(a, j->features, settings->exactly_active);
     for (int64_t i = 0; i < j->features; i++) {
       const spd_real y = low + range * v[i];
-      x[i] = a[i] < limit ? y : 0;
+      x[i] = a[i] < limit ? (range > 0 && y > below_high ? below_high : y) : 0;
     }
   }
 }

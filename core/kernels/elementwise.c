@@ -8,8 +8,8 @@ static void gelu(spd_real *y, const spd_real *x, int64_t n) {
     spd_real part[LANES] = {0};
     const size_t bytes = (size_t)(n - i < LANES ? n - i : LANES) * sizeof *x;
     memcpy(part, x + i, bytes);
-    vec z = load(part), slope;
-    store(part, z * normal_distribution(z, &slope));
+    vec slope;
+    store(part, gelu_of(load(part), &slope));
     memcpy(y + i, part, bytes);
   }
 }
@@ -19,11 +19,12 @@ INLINE vec gelu_slope(const spd_real *x, size_t bytes) {
   spd_real part[LANES] = {0};
   memcpy(part, x, bytes);
   vec slope;
-  normal_distribution(load(part), &slope);
+  gelu_of(load(part), &slope);
   return slope;
 }
 
-/* Run a loop body once with assignment and once with addition. */
+/* Comparisons are written so that NaN comes out as NaN: a loss must not look good because a function swallowed it.
+** Run a loop body once with assignment and once with addition. */
 #define EACH(target, value)                            \
   do {                                                 \
     if (add)                                           \
@@ -36,11 +37,11 @@ void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n
   const bool add = false;
   const spd_real p = (spd_real)a, q = (spd_real)b;
   switch (f) {
-    case SPD_MAP_RELU: EACH(y[i], x[i] > 0 ? x[i] : 0); break;
+    case SPD_MAP_RELU: EACH(y[i], x[i] < 0 ? 0 : x[i]); break;
     case SPD_MAP_GELU: gelu(y, x, n); break;
     case SPD_MAP_ABSOLUTE: EACH(y[i], x[i] < 0 ? -x[i] : x[i]); break;
     case SPD_MAP_LOWER_LEAKY: EACH(y[i], x[i] > 1 ? 1 : x[i] > 0 ? x[i] : R(0.01) * x[i]); break;
-    case SPD_MAP_UPPER_LEAKY: EACH(y[i], x[i] > 1 ? 1 + R(0.01) * (x[i] - 1) : x[i] > 0 ? x[i] : 0); break;
+    case SPD_MAP_UPPER_LEAKY: EACH(y[i], x[i] > 1 ? 1 + R(0.01) * (x[i] - 1) : x[i] < 0 ? 0 : x[i]); break;
     case SPD_MAP_POWER:
       if (a == 1)
         EACH(y[i], x[i]);
@@ -71,11 +72,11 @@ void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy
   (void)b;
   const spd_real p = (spd_real)a;
   switch (f) {
-    case SPD_MAP_RELU: EACH(dx[i], (x[i] > 0 ? dy[i] : 0)); break;
+    case SPD_MAP_RELU: EACH(dx[i], (x[i] <= 0 ? 0 : dy[i])); break;
     case SPD_MAP_GELU: gelu_gradient(dx, dy, x, n, add); break;
     case SPD_MAP_ABSOLUTE: EACH(dx[i], dy[i] * sign_of(x[i])); break;
     case SPD_MAP_LOWER_LEAKY: EACH(dx[i], (x[i] > 1 ? 0 : x[i] > 0 ? dy[i] : R(0.01) * dy[i])); break;
-    case SPD_MAP_UPPER_LEAKY: EACH(dx[i], (x[i] > 1 ? R(0.01) * dy[i] : x[i] > 0 ? dy[i] : 0)); break;
+    case SPD_MAP_UPPER_LEAKY: EACH(dx[i], (x[i] > 1 ? R(0.01) * dy[i] : x[i] <= 0 ? 0 : dy[i])); break;
     case SPD_MAP_POWER:
       if (a == 1)
         EACH(dx[i], (x[i] == 0 ? 0 : dy[i]));

@@ -52,13 +52,10 @@ void SPD_KERNEL(gate_mlp)(spd_real *y, const spd_real *h, int64_t stride, int64_
     int64_t j = 0;
     for (; j + 2 <= n; j += 2) { /* two chains, to hide the latency of one */
       const vec z = x * w1[j] + b1[j], z_other = x * w1[j + 1] + b1[j + 1];
-      sum += w2[j] * (z * normal_distribution(z, &slope));
-      other += w2[j + 1] * (z_other * normal_distribution(z_other, &slope));
+      sum += w2[j] * gelu_of(z, &slope);
+      other += w2[j + 1] * gelu_of(z_other, &slope);
     }
-    if (j < n) {
-      const vec z = x * w1[j] + b1[j];
-      sum += w2[j] * (z * normal_distribution(z, &slope));
-    }
+    if (j < n) { sum += w2[j] * gelu_of(x * w1[j] + b1[j], &slope); }
     store(in.x + r, sum + other);
   }
   for (int64_t r = 0; r < rows; r++) y[r * stride] = in.x[r];
@@ -70,9 +67,8 @@ INLINE spd_gate_neuron_gradient neuron_gradient(column *dh, const column *dy, co
   vec sum_w1 = {0}, sum_b1 = {0}, sum_w2 = {0};
   for (int64_t r = 0; r < rows; r += LANES) {
     const vec x = load(h->x + r), d = load(dy->x + r);
-    const vec z = x * w1 + b1;
     vec slope;
-    sum_w2 += d * (z * normal_distribution(z, &slope));
+    sum_w2 += d * gelu_of(x * w1 + b1, &slope);
     slope *= d * w2;
     sum_b1 += slope;
     sum_w1 += slope * x;

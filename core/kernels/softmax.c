@@ -17,8 +17,10 @@ double SPD_KERNEL(softmax_kl)(const spd_real *target, const spd_real *prediction
   const log_partition t = partition(target, columns), p = partition(prediction, columns);
   const double log_ratio = (p.maximum + log(p.sum)) - (t.maximum + log(t.sum));
   double kl = 0;
-  for (int64_t i = 0; i < columns; i++)
-    kl += exp((double)target[i] - t.maximum) / t.sum * ((double)target[i] - (double)prediction[i] + log_ratio);
+  for (int64_t i = 0; i < columns; i++) {
+    const double a = exp((double)target[i] - t.maximum) / t.sum;
+    if (a != 0) kl += a * ((double)target[i] - (double)prediction[i] + log_ratio); /* a log a is 0 at 0 */
+  }
   return kl;
 }
 
@@ -33,6 +35,7 @@ void SPD_KERNEL(softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_rea
     const double b = exp((double)prediction[i] - p.maximum) / p.sum;
     const double log_quotient = (double)target[i] - (double)prediction[i] + log_ratio;
     if (dprediction != NULL) dprediction[i] = (add_prediction ? dprediction[i] : 0) + (spd_real)(scale * (b - a));
-    if (dtarget != NULL) dtarget[i] = (add_target ? dtarget[i] : 0) + (spd_real)(scale * a * (log_quotient - kl));
+    const double of_target = a == 0 ? 0 : scale * a * (log_quotient - kl);
+    if (dtarget != NULL) dtarget[i] = (add_target ? dtarget[i] : 0) + (spd_real)of_target;
   }
 }

@@ -66,30 +66,42 @@ INLINE spd_real sum_lanes(vec v) {
 }
 
 /*
-** The standard normal distribution function Phi(z), and the slope of GELU, Phi(z) + z phi(z); both correct to 4e-7
-** absolutely, which is what float32 keeps of a number near 1.
+** GELU, z Phi(z) with the standard normal distribution function Phi, and its slope, Phi(z) + z phi(z). Phi and the slope
+** are correct to 4e-7 absolutely, which is what float32 keeps of a number near 1. NaN comes out as NaN.
 **
-** Both are 1/2 plus an odd function: z P(s)/Q(s) and z S(s)/Q(s) with s = z^2 and one denominator, fitted for this project
-** by reweighted least squares up to |z| = 5.6, beyond which they are 0 or 1. The build in double uses the C library.
+** Both are 1/2 plus an odd function: z P(s)/Q(s) and z S(s)/Q(s) with s = z^2 and one denominator, fitted for this
+** project by reweighted least squares up to |z| = 5.6, beyond which Phi is 0 or 1 (and GELU 0 or z). The build in double
+** uses the C library.
 */
 #if defined(SPD_DOUBLE)
-INLINE vec normal_distribution(vec z, vec *gelu_slope) {
-  vec phi;
+INLINE vec gelu_of(vec z, vec *slope) {
+  vec y;
   for (int i = 0; i < LANES; i++) {
-    phi[i] = 0.5 * erfc(-z[i] * 0.70710678118654752440);
-    (*gelu_slope)[i] = phi[i] + z[i] * 0.39894228040143267794 * exp(-0.5 * z[i] * z[i]);
+    const double phi = 0.5 * erfc(-z[i] * 0.70710678118654752440);
+    y[i] = z[i] * phi;
+    (*slope)[i] = phi + z[i] * 0.39894228040143267794 * exp(-0.5 * z[i] * z[i]);
   }
-  return phi;
+  return y;
 }
 #else
-INLINE vec clamp(vec x, spd_real limit) {
+/* The smaller, the larger of a number and x; NaN where x is NaN (the instructions return their second operand then). */
+INLINE vec at_most(vec x, spd_real limit) {
 #if defined(__AVX512F__)
-  return (vec)_mm512_max_ps(_mm512_min_ps((__m512)x, _mm512_set1_ps(limit)), _mm512_set1_ps(-limit));
+  return (vec)_mm512_min_ps(_mm512_set1_ps(limit), (__m512)x);
 #elif defined(__AVX2__)
-  return (vec)_mm256_max_ps(_mm256_min_ps((__m256)x, _mm256_set1_ps(limit)), _mm256_set1_ps(-limit));
+  return (vec)_mm256_min_ps(_mm256_set1_ps(limit), (__m256)x);
 #else
-  x = choose(x > limit, splat(limit), x);
-  return choose(x < -limit, splat(-limit), x);
+  return choose(x > limit, splat(limit), x);
+#endif
+}
+
+INLINE vec at_least(vec x, spd_real limit) {
+#if defined(__AVX512F__)
+  return (vec)_mm512_max_ps(_mm512_set1_ps(limit), (__m512)x);
+#elif defined(__AVX2__)
+  return (vec)_mm256_max_ps(_mm256_set1_ps(limit), (__m256)x);
+#else
+  return choose(x < limit, splat(limit), x);
 #endif
 }
 
@@ -102,9 +114,8 @@ INLINE vec reciprocal(vec x) {
 #endif
 }
 
-/* NaN comes out as NaN: a loss must not look good because the kernel clamped it. */
-INLINE vec normal_distribution(vec z, vec *gelu_slope) {
-  const vec x = clamp(z, 5.6f), s = x * x;
+INLINE vec gelu_of(vec z, vec *slope) {
+  const vec above = at_least(z, -5.6f), x = at_most(above, 5.6f), s = x * x;
   vec p = s * 4.979530122e-10f + 1.940625651e-07f;
   p = p * s + 1.197929123e-05f;
   p = p * s + 2.803547832e-04f;
@@ -125,8 +136,8 @@ INLINE vec normal_distribution(vec z, vec *gelu_slope) {
   q = q * s + 2.724118531e-01f;
   q = q * s + 1.000000000e+00f;
   const vec scaled = x * reciprocal(q);
-  *gelu_slope = r * scaled + 0.5f;
-  return p * scaled + 0.5f;
+  *slope = r * scaled + 0.5f;
+  return above * (p * scaled + 0.5f);
 }
 #endif
 

@@ -70,9 +70,10 @@ function evaluate.activation_counts(components, data, config)
 end
 
 --- evaluate.mean_importances(components, data, config) -> name -> list
--- The mean causal importance of every subcomponent over n_eval_steps fresh batches.
+-- The mean causal importance of every subcomponent over n_eval_steps fresh batches. The slightly negative values, which
+-- lower-leaky has for the sake of its gradient, count as 0: over many examples they would outweigh the others.
 function evaluate.mean_importances(components, data, config)
-  local sums, count = over_batches(components, data, config, core.sum_rows)
+  local sums, count = over_batches(components, data, config, function(g) return core.sum_rows(core.relu(g)) end)
   for _, list in pairs(sums) do
     for c, value in ipairs(list) do list[c] = value / count end
   end
