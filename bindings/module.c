@@ -35,6 +35,11 @@ static int state_close(lua_State *L) {
   return 0;
 }
 
+void spdL_protect_metatable(lua_State *L) {
+  lua_pushboolean(L, false);
+  lua_setfield(L, -2, "__metatable");
+}
+
 /* ---- errors -------------------------------------------------------------------------------- */
 
 static int error_tostring(lua_State *L) {

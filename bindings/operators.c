@@ -4,10 +4,14 @@
 */
 #include "tape.h"
 
-/* The tape to record on: the innermost open one, or one that computes at once. Until finish() no Lua code may run, which
-** could close it: arguments that are tables are read before. */
-static spdL_tape begin(lua_State *L) {
+/* The tape to record on: the innermost open one, or one that computes at once. Leaves `arguments` arguments on the stack,
+** and in the second case a box for the result above them. Until finish() no Lua code may run, which could close the tape
+** or an argument: arguments that are tables are read before, and nothing is allocated, since any allocation can run
+** finalizers. */
+static spdL_tape begin(lua_State *L, int arguments) {
   spdL_state *state = spdL_get_state(L);
+  lua_settop(L, arguments);
+  if (state->open == NULL) spdL_new_tensor_box(L);
   if (state->open != NULL) return *state->open;
   if (state->immediate == NULL) state->immediate = spd_tape_new(state->context);
   if (state->immediate == NULL) spdL_call_error(L);
@@ -21,7 +25,7 @@ static int finish(lua_State *L, const spdL_tape *tape, spd_value value) {
     return 1;
   }
   if (!spd_ok(value)) return spdL_call_error(L);
-  spd_tensor **box = spdL_new_tensor_box(L);
+  spd_tensor **box = lua_touserdata(L, -1); /* from begin() */
   *box = spd_read(tape->tape, value);
   spd_tape_reset(tape->tape);
   if (*box == NULL) return spdL_call_error(L);
@@ -32,12 +36,12 @@ static int finish(lua_State *L, const spdL_tape *tape, spd_value value) {
 /* ---- by the number of operands ------------------------------------------------------------- */
 
 static int unary(lua_State *L, spd_value function(spd_tape *, spd_value)) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 1);
   return finish(L, &tape, function(tape.tape, spdL_check_value(L, 1, &tape)));
 }
 
 static int binary(lua_State *L, spd_value function(spd_tape *, spd_value, spd_value)) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 2);
   const spd_value a = spdL_check_value(L, 1, &tape), b = spdL_check_value(L, 2, &tape);
   return finish(L, &tape, function(tape.tape, a, b));
 }
@@ -63,19 +67,19 @@ BINARY(squared_error)
 BINARY(softmax_kl)
 
 static int core_affine(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 3);
   const double scale = luaL_checknumber(L, 2), shift = luaL_optnumber(L, 3, 0);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), scale, shift));
 }
 
 static int core_power(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 2);
   const double exponent = luaL_checknumber(L, 2);
   return finish(L, &tape, spd_power(tape.tape, spdL_check_value(L, 1, &tape), exponent));
 }
 
 static int core_greater(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 2);
   const double threshold = luaL_checknumber(L, 2);
   return finish(L, &tape, spd_greater(tape.tape, spdL_check_value(L, 1, &tape), threshold));
 }
@@ -83,20 +87,20 @@ static int core_greater(lua_State *L) {
 static int core_reshape(lua_State *L) {
   int64_t shape[SPD_MAX_DIMENSIONS];
   const int dimensions = spdL_check_shape(L, 2, shape);
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 1);
   return finish(L, &tape, spd_reshape(tape.tape, spdL_check_value(L, 1, &tape), dimensions, shape));
 }
 
 static int core_linear(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 3);
   const spd_value x = spdL_check_value(L, 1, &tape), weight = spdL_check_value(L, 2, &tape);
   spd_value y = spd_matmul(tape.tape, x, spd_transpose(tape.tape, weight));
-  if (!lua_isnoneornil(L, 3)) y = spd_add_bias(tape.tape, y, spdL_check_value(L, 3, &tape));
+  if (!lua_isnil(L, 3)) y = spd_add_bias(tape.tape, y, spdL_check_value(L, 3, &tape));
   return finish(L, &tape, y);
 }
 
 static int core_compact(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 1);
   spd_tensor *tensor = spdL_check_tensor(L, 1);
   if (tape.number == 0) {
     lua_settop(L, 1);
@@ -109,15 +113,12 @@ static int core_compact(lua_State *L) {
 
 /* a + b, a - b with numbers on either side: scale and shift. */
 static int add_scaled(lua_State *L, double scale_b, spd_value function(spd_tape *, spd_value, spd_value)) {
-  const spdL_tape tape = begin(L);
-  spd_value y;
-  if (lua_type(L, 1) == LUA_TNUMBER)
-    y = spd_affine(tape.tape, spdL_check_value(L, 2, &tape), scale_b, lua_tonumber(L, 1));
-  else if (lua_type(L, 2) == LUA_TNUMBER)
-    y = spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1, scale_b * lua_tonumber(L, 2));
-  else
-    return binary(L, function);
-  return finish(L, &tape, y);
+  const bool left = lua_type(L, 1) == LUA_TNUMBER, right = lua_type(L, 2) == LUA_TNUMBER;
+  if (!left && !right) return binary(L, function);
+  const spdL_tape tape = begin(L, 2);
+  const spd_value x = spdL_check_value(L, left ? 2 : 1, &tape);
+  if (left) return finish(L, &tape, spd_affine(tape.tape, x, scale_b, lua_tonumber(L, 1)));
+  return finish(L, &tape, spd_affine(tape.tape, x, 1, scale_b * lua_tonumber(L, 2)));
 }
 
 static int core_add(lua_State *L) { return add_scaled(L, 1, spd_add); }
@@ -126,33 +127,33 @@ static int core_subtract(lua_State *L) { return add_scaled(L, -1, spd_subtract);
 static int core_multiply(lua_State *L) {
   const bool left = lua_type(L, 1) == LUA_TNUMBER, right = lua_type(L, 2) == LUA_TNUMBER;
   if (!left && !right) return binary(L, spd_multiply);
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 2);
   return finish(L, &tape,
                 spd_affine(tape.tape, spdL_check_value(L, left ? 2 : 1, &tape), lua_tonumber(L, left ? 1 : 2), 0));
 }
 
 static int core_divide(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 2);
   const double divisor = luaL_checknumber(L, 2);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1 / divisor, 0));
 }
 
 static int core_negate(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 1);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), -1, 0));
 }
 
 /* ---- SPD ----------------------------------------------------------------------------------- */
 
 static int core_gate_mlp(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 5);
   spd_value input[5];
   for (int i = 0; i < 5; i++) input[i] = spdL_check_value(L, i + 1, &tape);
   return finish(L, &tape, spd_gate_mlp(tape.tape, input[0], input[1], input[2], input[3], input[4]));
 }
 
 static int core_gate_linear(lua_State *L) {
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 3);
   spd_value input[3];
   for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
   return finish(L, &tape, spd_gate_linear(tape.tape, input[0], input[1], input[2]));
@@ -161,7 +162,7 @@ static int core_gate_linear(lua_State *L) {
 static int core_stochastic_mask(lua_State *L) {
   const bool named = lua_istable(L, 3);
   const spd_draw draw = named ? spdL_check_draw(L, 3) : (spd_draw){0};
-  const spdL_tape tape = begin(L);
+  const spdL_tape tape = begin(L, 3);
   const spd_value h = spdL_check_value(L, 1, &tape), g = spdL_check_value(L, 2, &tape);
   if (named) return finish(L, &tape, spd_stochastic_mask(tape.tape, h, g, draw));
   return finish(L, &tape, spd_given_mask(tape.tape, h, g, spdL_check_value(L, 3, &tape)));
@@ -191,21 +192,24 @@ static int64_t last_size(const spd_tensor *tensor) {
   return dimensions == 0 ? 1 : spd_tensor_shape(tensor)[dimensions - 1];
 }
 
+/* Tensors are looked at last: a metamethod of a table could close them. */
 static int core_fill_sparse_features(lua_State *L) {
-  spd_tensor *tensor = spdL_check_tensor(L, 1);
+  spdL_check_tensor(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
+  const spd_draw draw = spdL_check_draw(L, 3);
   spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
                                   .exactly_active = exactly_active(L, 2),
                                   .low = number_field(L, 2, "low", 0),
                                   .high = number_field(L, 2, "high", 1)};
   lua_getfield(L, 2, "group");
+  spd_tensor *tensor = spdL_check_tensor(L, 1);
   if (!lua_isnil(L, -1)) {
     const spd_tensor *group = spdL_test_tensor(L, -1);
     settings.group = group == NULL ? NULL : spd_tensor_int32(group);
     luaL_argcheck(L, settings.group != NULL && spd_tensor_count(group) == last_size(tensor), 2,
                   "group: expected an int32 tensor [features]");
   }
-  if (!spd_fill_sparse_features(tensor, settings, spdL_check_draw(L, 3))) return spdL_call_error(L);
+  if (!spd_fill_sparse_features(tensor, settings, draw)) return spdL_call_error(L);
   lua_settop(L, 1);
   return 1;
 }

@@ -12,6 +12,7 @@ typedef struct {
 } optimizer_box;
 
 static spd_adamw *check_optimizer(lua_State *L) {
+  spdL_get_state(L); /* an error once the state is closing */
   const optimizer_box *box = luaL_checkudata(L, 1, ADAMW);
   luaL_argcheck(L, box->optimizer != NULL, 1, "the optimizer is closed");
   return box->optimizer;
@@ -76,11 +77,12 @@ static int optimizer_gradient_norm(lua_State *L) {
 }
 
 static int optimizer_moments(lua_State *L) {
-  spd_adamw *optimizer = check_optimizer(L);
   const lua_Integer i = luaL_checkinteger(L, 2);
+  spd_tensor **first = spdL_new_tensor_box(L), **second = spdL_new_tensor_box(L);
+  spd_adamw *optimizer = check_optimizer(L);
   luaL_argcheck(L, i >= 1 && i <= spd_adamw_count(optimizer), 2, "no such parameter");
-  *spdL_new_tensor_box(L) = spd_tensor_retain(spd_adamw_first_moment(optimizer, (int)i - 1));
-  *spdL_new_tensor_box(L) = spd_tensor_retain(spd_adamw_second_moment(optimizer, (int)i - 1));
+  *first = spd_tensor_retain(spd_adamw_first_moment(optimizer, (int)i - 1));
+  *second = spd_tensor_retain(spd_adamw_second_moment(optimizer, (int)i - 1));
   return 2;
 }
 
@@ -126,6 +128,7 @@ void spdL_open_optimizer(lua_State *L) {
   lua_newtable(L);
   spdL_register(L, methods);
   lua_setfield(L, -2, "__index");
+  spdL_protect_metatable(L);
   lua_pop(L, 1);
   spdL_register(L, functions);
 }

@@ -196,10 +196,15 @@ static int posix_write_file(lua_State *L) {
 
 #define LOCK SPDL_NAME("lock")
 
-static int lock_close(lua_State *L) {
-  int *file = luaL_checkudata(L, 1, LOCK);
+static void drop_lock(int *file) {
+  const int reason = errno;
   if (*file >= 0) close(*file);
   *file = -1;
+  errno = reason;
+}
+
+static int lock_close(lua_State *L) {
+  drop_lock(luaL_checkudata(L, 1, LOCK));
   return 0;
 }
 
@@ -215,10 +220,14 @@ static int take_lock(lua_State *L, bool wait) {
   while (flock(*file, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK && !wait) {
+      drop_lock(file);
       lua_pushnil(L);
       return 1;
     }
-    if (errno != EWOULDBLOCK || nanosleep(&pause, NULL) != 0) return refused(L);
+    if (errno != EWOULDBLOCK || nanosleep(&pause, NULL) != 0) {
+      drop_lock(file);
+      return refused(L);
+    }
   }
   return 1;
 }
@@ -313,8 +322,10 @@ void spdL_open_posix(lua_State *L) {
   luaL_setfuncs(L, lock_metamethods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
+  spdL_protect_metatable(L);
   luaL_newmetatable(L, DIRECTORY);
   luaL_setfuncs(L, directory_metamethods, 0);
+  spdL_protect_metatable(L);
   lua_pop(L, 2);
   lua_newtable(L);
   spdL_register(L, functions);

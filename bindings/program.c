@@ -199,5 +199,6 @@ static const luaL_Reg metamethods[] = {{"__gc", program_close}, {"__close", prog
 void spdL_open_program(lua_State *L) {
   luaL_newmetatable(L, PROGRAM);
   luaL_setfuncs(L, metamethods, 0);
+  spdL_protect_metatable(L);
   lua_pop(L, 1);
 }

@@ -54,6 +54,9 @@ static int core_safetensors_load(lua_State *L) {
 
 /* ---- saving -------------------------------------------------------------------------------- */
 
+/* Memory for the lists is allocated after their entries were counted, and an allocation can run finalizers. */
+#define CHANGED "the table was changed by a finalizer while it was saved"
+
 typedef struct {
   const char *key, *value;
 } pair;
@@ -80,9 +83,12 @@ static const char *check_text(lua_State *L, int index, int argument, const char 
 static pair *check_metadata(lua_State *L, int count) {
   pair *pairs = lua_newuserdatauv(L, (size_t)count * sizeof *pairs, 0);
   int i = 0;
-  for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1), i++)
+  for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1), i++) {
+    luaL_argcheck(L, i < count, 3, CHANGED);
     pairs[i] = (pair){check_text(L, -2, 3, "expected strings as keys of metadata"),
                       check_text(L, -1, 3, "expected strings as values of metadata")};
+  }
+  luaL_argcheck(L, i == count, 3, CHANGED);
   if (count > 1) qsort(pairs, (size_t)count, sizeof *pairs, by_key);
   return pairs;
 }
@@ -96,17 +102,19 @@ static int core_safetensors_save(lua_State *L) {
   }
   luaL_checktype(L, 3, LUA_TTABLE);
   const int count = count_entries(L, 2), metadata_count = count_entries(L, 3);
+  /* a pair is two strings: the list of pairs is the list of strings that core expects */
+  const pair *metadata = check_metadata(L, metadata_count);
+  _Static_assert(sizeof(pair) == 2 * sizeof(char *), "a pair has no padding");
   const char **names = lua_newuserdatauv(L, (size_t)count * sizeof *names, 0);
   spd_tensor **tensors = lua_newuserdatauv(L, (size_t)count * sizeof *tensors, 0);
-  int i = 0;
+  int i = 0; /* from here on nothing is allocated, so that no finalizer can close a tensor */
   for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1), i++) {
+    luaL_argcheck(L, i < count, 2, CHANGED);
     names[i] = check_text(L, -2, 2, "expected names as keys");
     tensors[i] = spdL_test_tensor(L, -1);
     luaL_argcheck(L, tensors[i] != NULL, 2, "expected tensors (open ones) as values");
   }
-  /* a pair is two strings: the list of pairs is the list of strings that core expects */
-  const pair *metadata = check_metadata(L, metadata_count);
-  _Static_assert(sizeof(pair) == 2 * sizeof(char *), "a pair has no padding");
+  luaL_argcheck(L, i == count, 2, CHANGED);
   if (!spd_safetensors_write(spdL_context(L), path, count, names, tensors, metadata_count,
                              (const char *const *)metadata))
     return spdL_core_error(L, 1);
@@ -132,6 +140,7 @@ void spdL_open_safetensors(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, file_close);
   lua_setfield(L, -2, "__close");
+  spdL_protect_metatable(L);
   lua_pop(L, 1);
   spdL_register(L, functions);
 }

@@ -55,8 +55,13 @@ int spdL_call_error(lua_State *L);
 /* Tensors as userdata. */
 spd_tensor *spdL_check_tensor(lua_State *L, int argument);
 spd_tensor *spdL_test_tensor(lua_State *L, int argument); /* NULL if it is something else */
-/* An empty box on the stack, safe to collect at any moment; fill *box with an owned tensor. */
+/* An empty box on the stack, safe to collect at any moment; fill *box with an owned tensor. Its allocation can run
+** finalizers, which can close any tensor: make it first, then look at arguments. */
 spd_tensor **spdL_new_tensor_box(lua_State *L);
+/* The tensor at an argument, kept alive by a box that this pushes, whatever Lua code runs from now on. */
+spd_tensor *spdL_hold_tensor(lua_State *L, int argument);
+/* Let Lua code see `false` instead of the metatable on top of the stack: without its __gc, memory would not be safe. */
+void spdL_protect_metatable(lua_State *L);
 /* Tell the collector about the bytes of the tensor in a filled box. */
 void spdL_account(lua_State *L, const spd_tensor *tensor);
 /* Sizes from argument on, given as numbers or as one table. Returns the number of dimensions. */

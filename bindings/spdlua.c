@@ -71,7 +71,7 @@ static command parse(int argc, char **argv) {
     bool *flag = flag_of(&c, word);
     if (flag != NULL) {
       *flag = true;
-    } else if (is_code_option(word) && (word[2] != '\0' || i + 1 < argc)) {
+    } else if (is_code_option(word) && (word[2] != '\0' || (i + 1 < argc && argv[i + 1][0] != '-'))) {
       if (word[1] == 'e') c.runs_code = true;
       if (word[2] == '\0') i++;
     } else {

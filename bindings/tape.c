@@ -45,6 +45,7 @@ static int tape_close(lua_State *L) {
 }
 
 static spdL_tape *check_tape(lua_State *L, int argument) {
+  spdL_get_state(L); /* an error once the state is closing */
   spdL_tape *box = luaL_checkudata(L, argument, TAPE);
   luaL_argcheck(L, box->tape != NULL, argument, "the tape is closed");
   return box;
@@ -89,8 +90,6 @@ void spdL_push_value(lua_State *L, const spdL_tape *tape, spd_value value) {
   *box = (value_box){tape->number, value};
   luaL_setmetatable(L, VALUE);
 }
-
-bool spdL_is_value(lua_State *L, int argument) { return luaL_testudata(L, argument, VALUE) != NULL; }
 
 spd_value spdL_check_value(lua_State *L, int argument, const spdL_tape *tape) {
   spd_tensor *tensor = spdL_test_tensor(L, argument);
@@ -199,11 +198,13 @@ void spdL_open_tape(lua_State *L) {
   lua_newtable(L);
   spdL_register(L, tape_methods);
   lua_setfield(L, -2, "__index");
+  spdL_protect_metatable(L);
   luaL_newmetatable(L, VALUE);
   luaL_setfuncs(L, value_metamethods, 0);
   lua_newtable(L);
   spdL_register(L, value_methods);
   lua_setfield(L, -2, "methods");
+  spdL_protect_metatable(L);
   lua_pop(L, 2);
   spdL_register(L, functions);
 }

@@ -12,7 +12,6 @@ struct spdL_tape {
 
 /* Push a value of the tape, or raise the error that it stands for. */
 void spdL_push_value(lua_State *L, const spdL_tape *tape, spd_value value);
-bool spdL_is_value(lua_State *L, int argument);
 /* A tensor or a value as a value of this tape. */
 spd_value spdL_check_value(lua_State *L, int argument, const spdL_tape *tape);
 

@@ -31,6 +31,12 @@ spd_tensor **spdL_new_tensor_box(lua_State *L) {
   return box;
 }
 
+spd_tensor *spdL_hold_tensor(lua_State *L, int argument) {
+  spd_tensor **box = spdL_new_tensor_box(L);
+  *box = spd_tensor_retain(spdL_check_tensor(L, argument));
+  return *box;
+}
+
 /* The collector sees only the box, so it is stepped by hand. */
 void spdL_account(lua_State *L, const spd_tensor *tensor) {
   spdL_state *state = spdL_get_state(L);
@@ -285,7 +291,7 @@ static int tensor_item(lua_State *L) {
 }
 
 static int tensor_totable(lua_State *L) {
-  push_table(L, spdL_check_tensor(L, 1), 0, 0);
+  push_table(L, spdL_hold_tensor(L, 1), 0, 0);
   return 1;
 }
 
@@ -321,7 +327,7 @@ static int tensor_copy_from(lua_State *L) {
 }
 
 static int tensor_clone(lua_State *L) {
-  const spd_tensor *from = spdL_check_tensor(L, 1);
+  const spd_tensor *from = spdL_hold_tensor(L, 1);
   copy_content(new_tensor(L, spd_tensor_dtype(from), spd_tensor_dimensions(from), spd_tensor_shape(from)), from);
   return 1;
 }
@@ -422,21 +428,22 @@ static int tensor_tostring(lua_State *L) {
     lua_pushliteral(L, "tensor (closed)");
     return 1;
   }
-  printer p = {.tensor = *box, .largest = largest_magnitude(*box)};
-  const int dimensions = spd_tensor_dimensions(*box);
-  if (spd_tensor_count(*box) > 0) measure(&p, 0, 0);
+  const spd_tensor *tensor = spdL_hold_tensor(L, 1);
+  printer p = {.tensor = tensor, .largest = largest_magnitude(tensor)};
+  const int dimensions = spd_tensor_dimensions(tensor);
+  if (spd_tensor_count(tensor) > 0) measure(&p, 0, 0);
   luaL_buffinit(L, &p.text);
   luaL_addstring(&p.text, "tensor [");
   for (int i = 0; i < dimensions; i++) {
     char size[32];
-    snprintf(size, sizeof size, i == 0 ? "%lld" : ", %lld", (long long)spd_tensor_shape(*box)[i]);
+    snprintf(size, sizeof size, i == 0 ? "%lld" : ", %lld", (long long)spd_tensor_shape(tensor)[i]);
     luaL_addstring(&p.text, size);
   }
-  luaL_addstring(&p.text, spd_tensor_dtype(*box) == SPD_INT32 ? "] int32" : "]");
-  if (spd_tensor_gradient(*box) != NULL) luaL_addstring(&p.text, " parameter");
-  if (spd_tensor_count(*box) > 0 && dimensions > 0)
+  luaL_addstring(&p.text, spd_tensor_dtype(tensor) == SPD_INT32 ? "] int32" : "]");
+  if (spd_tensor_gradient(tensor) != NULL) luaL_addstring(&p.text, " parameter");
+  if (spd_tensor_count(tensor) > 0 && dimensions > 0)
     print_level(&p, 0, 0);
-  else if (spd_tensor_count(*box) > 0) {
+  else if (spd_tensor_count(tensor) > 0) {
     luaL_addchar(&p.text, '\n');
     print_row(&p, 0, 1);
   }
@@ -457,15 +464,18 @@ static int tensor_index(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   if (strcmp(name, "shape") == 0) {
     const spd_tensor *tensor = spdL_check_tensor(L, 1);
-    spdL_push_shape(L, spd_tensor_dimensions(tensor), spd_tensor_shape(tensor));
+    int64_t shape[SPD_MAX_DIMENSIONS];
+    const int dimensions = spd_tensor_dimensions(tensor);
+    memcpy(shape, spd_tensor_shape(tensor), sizeof shape);
+    spdL_push_shape(L, dimensions, shape);
   } else if (strcmp(name, "dtype") == 0) {
     lua_pushstring(L, spd_tensor_dtype(spdL_check_tensor(L, 1)) == SPD_REAL ? "real" : "int32");
   } else if (strcmp(name, "gradient") == 0) {
-    spd_tensor *gradient = spd_tensor_gradient(spdL_check_tensor(L, 1));
+    spd_tensor **box = spdL_new_tensor_box(L), *gradient = spd_tensor_gradient(spdL_check_tensor(L, 1));
     if (gradient == NULL)
       lua_pushnil(L);
     else
-      *spdL_new_tensor_box(L) = spd_tensor_retain(gradient);
+      *box = spd_tensor_retain(gradient);
   } else {
     luaL_getmetafield(L, 1, "methods");
     lua_getfield(L, -1, name);
@@ -521,6 +531,7 @@ void spdL_open_tensor(lua_State *L) {
   lua_newtable(L);
   spdL_register(L, methods);
   lua_setfield(L, -2, "methods");
+  spdL_protect_metatable(L);
   lua_pop(L, 1);
   spdL_register(L, functions);
 }

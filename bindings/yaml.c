@@ -203,6 +203,7 @@ void spdL_open_yaml(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, reader_close);
   lua_setfield(L, -2, "__close");
+  spdL_protect_metatable(L);
   lua_pop(L, 1);
   spdL_register(L, functions);
 }

@@ -11,6 +11,7 @@
 #include <cblas.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,6 +33,8 @@ struct spd_context {
   const spd_kernels *kernels;
   size_t live_bytes;
   uint64_t allocations, fail_at;
+  uint32_t generations; /* of tapes */
+  size_t owners;        /* who made it, and each object made from it */
   /* the job, written by the caller while no worker is inside */
   spd_task *task;
   void *argument;
@@ -71,6 +74,11 @@ bool spd_set_instruction_set(spd_context *context, const char *name) {
   if (kernels == NULL) return spd_fail(context, "instruction set '%s': not on this processor", name);
   context->kernels = kernels;
   return true;
+}
+
+uint32_t spd_next_generation(spd_context *context) {
+  if (++context->generations == 0) context->generations = 1;
+  return context->generations;
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -263,15 +271,19 @@ static void stop_workers(spd_context *context) {
   context->threads = context->capacity = 0;
 }
 
-/* Start as many workers of the list as the system gives. */
+/* Start as many workers of the list as the system gives. Signals are left to the threads of the program. */
 static void start_workers(spd_context *context) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
   context->threads = 1;
   for (int i = 1; i < context->capacity; i++) {
     worker *new = &context->workers[i];
     *new = (worker){.context = context, .number = i};
-    if (pthread_create(&new->thread, NULL, worker_main, new) != 0) return;
+    if (pthread_create(&new->thread, NULL, worker_main, new) != 0) break;
     context->threads++;
   }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 bool spd_set_threads(spd_context *context, int threads) {
@@ -295,9 +307,22 @@ bool spd_set_threads(spd_context *context, int threads) {
   return spd_fail(context, "cannot start %d threads: the system gives %d", wanted, context->threads);
 }
 
+spd_context *spd_context_retain(spd_context *context) {
+  context->owners++;
+  return context;
+}
+
+void spd_context_release(spd_context *context) {
+  if (--context->owners > 0) return;
+  pthread_cond_destroy(&context->wake);
+  pthread_mutex_destroy(&context->mutex);
+  free(context);
+}
+
 spd_context *spd_context_new(int threads) {
   spd_context *context = calloc(1, sizeof *context);
   if (context == NULL) return NULL;
+  context->owners = 1;
   pthread_mutex_init(&context->mutex, NULL);
   pthread_cond_init(&context->wake, NULL);
   context->kernels = spd_select_kernels(NULL);
@@ -311,7 +336,5 @@ spd_context *spd_context_new(int threads) {
 void spd_context_free(spd_context *context) {
   if (context == NULL) return;
   if (context->threads > 0) stop_workers(context);
-  pthread_cond_destroy(&context->wake);
-  pthread_mutex_destroy(&context->mutex);
-  free(context);
+  spd_context_release(context);
 }

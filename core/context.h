@@ -11,6 +11,14 @@ typedef struct spd_kernels spd_kernels; /* kernels/kernels.h */
 /* Leave a message in spd_error(); returns false, so that callers can `return spd_fail(...)`. */
 bool spd_fail(spd_context *context, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Each object made from a context is one of its owners, so that it can still be freed after spd_context_free. Releasing is
+** the last that an object does. */
+spd_context *spd_context_retain(spd_context *context);
+void spd_context_release(spd_context *context);
+
+/* A number that no other tape of this context has had for its values, never 0. */
+uint32_t spd_next_generation(spd_context *context);
+
 /* Zeroed memory aligned to 64 bytes, of exactly this size (so that sanitizers see each overrun);
 ** NULL with a message when there is no more. Zero bytes are legal and give a unique pointer. */
 void *spd_allocate(spd_context *context, size_t bytes);

@@ -27,7 +27,7 @@ struct spd_adamw {
 spd_adamw *spd_adamw_new(spd_context *context, spd_adamw_settings settings) {
   spd_adamw *optimizer = spd_allocate(context, sizeof *optimizer);
   if (optimizer == NULL) return NULL;
-  *optimizer = (spd_adamw){.context = context, .settings = settings};
+  *optimizer = (spd_adamw){.context = spd_context_retain(context), .settings = settings};
   return optimizer;
 }
 
@@ -41,8 +41,10 @@ static void release(entry *e) {
 void spd_adamw_free(spd_adamw *optimizer) {
   if (optimizer == NULL) return;
   for (int i = 0; i < optimizer->count; i++) release(&optimizer->entries[i]);
-  spd_deallocate(optimizer->context, optimizer->entries, (size_t)optimizer->capacity * sizeof *optimizer->entries);
-  spd_deallocate(optimizer->context, optimizer, sizeof *optimizer);
+  spd_context *context = optimizer->context;
+  spd_deallocate(context, optimizer->entries, (size_t)optimizer->capacity * sizeof *optimizer->entries);
+  spd_deallocate(context, optimizer, sizeof *optimizer);
+  spd_context_release(context);
 }
 
 static bool grow(spd_adamw *optimizer) {

@@ -20,7 +20,14 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the data of a file is used in place");
 
-enum { LENGTH_BYTES = 8, MAX_HEADER = 100000000, MAX_NAME = 4096, MESSAGE_LENGTH = 512 };
+enum {
+  LENGTH_BYTES = 8,
+  MAX_HEADER = 100000000,
+  MAX_DEPTH = 3,
+  MAX_COMMAS = 64,
+  MAX_NAME = 4096,
+  MESSAGE_LENGTH = 512
+};
 
 typedef enum { KIND_OTHER, KIND_REAL, KIND_INTEGER } kind;
 
@@ -221,6 +228,33 @@ static bool read_tensors(spd_safetensors *file) {
   return tiled;
 }
 
+/* Whether the text has the shape of a header: objects in an object, with short lists. The tree of a hostile one, all
+** brackets, would take fifty times its memory. */
+static bool check_nesting(spd_safetensors *file, const char *text, size_t length) {
+  int depth = 0, commas = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < length; i++) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\')
+        i++;
+      else
+        in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > MAX_DEPTH) return fail(file, "its header is not valid: nested too deeply");
+      commas = 0;
+    } else if (c == '}' || c == ']') {
+      depth--;
+      commas = 0;
+    } else if (c == ',' && depth == MAX_DEPTH && ++commas > MAX_COMMAS) {
+      return fail(file, "its header is not valid: a list that is too long");
+    }
+  }
+  return true;
+}
+
 static bool read_header(spd_safetensors *file) {
   uint64_t length;
   memcpy(&length, file->map, sizeof length);
@@ -234,6 +268,7 @@ static bool read_header(spd_safetensors *file) {
   if (text[0] != '{') return fail(file, "expected a header that starts with '{' (is it a safetensors file?)");
   file->data = (const unsigned char *)text + length;
   file->data_bytes = rest - length;
+  if (!check_nesting(file, text, (size_t)length)) return false;
   json_error_t error;
   file->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
   if (file->header == NULL) return fail(file, "its header is not valid: %s", error.text);
@@ -266,7 +301,7 @@ static bool open_file(spd_safetensors *file) {
 spd_safetensors *spd_safetensors_open(spd_context *context, const char *path) {
   spd_safetensors *file = spd_allocate(context, sizeof *file);
   if (file == NULL) return NULL;
-  file->context = context;
+  file->context = spd_context_retain(context);
   file->path_bytes = strlen(path) + 1;
   file->path = spd_allocate(context, file->path_bytes);
   if (file->path != NULL) {
@@ -283,8 +318,10 @@ void spd_safetensors_close(spd_safetensors *file) {
   spd_deallocate(file->context, file->entries, file->capacity * sizeof *file->entries);
   json_decref(file->header);
   if (file->map != NULL) munmap(file->map, file->map_bytes);
-  spd_deallocate(file->context, file->path, file->path_bytes);
-  spd_deallocate(file->context, file, sizeof *file);
+  spd_context *context = file->context;
+  spd_deallocate(context, file->path, file->path_bytes);
+  spd_deallocate(context, file, sizeof *file);
+  spd_context_release(context);
 }
 
 /* ---- what is in a file --------------------------------------------------------------------- */

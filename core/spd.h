@@ -38,7 +38,8 @@ typedef struct spd_context spd_context; /* opaque: threads, memory accounts, the
 
 /* threads: 0 for as many as the cores this process may use. NULL when memory is exhausted. */
 spd_context *spd_context_new(int threads);
-void spd_context_free(spd_context *context); /* after everything made from it; NULL allowed */
+/* Stop the threads. What was made from the context can still be freed afterwards, but not used. NULL allowed. */
+void spd_context_free(spd_context *context);
 bool spd_set_threads(spd_context *context, int threads);
 int spd_threads(const spd_context *context);
 /* The last error as one line without a newline; "" before the first. */
@@ -104,7 +105,7 @@ void spd_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 
 typedef struct spd_tape spd_tape; /* opaque */
 /*
-** A handle to a recorded value, checked against the tape's generation. Recording is pure: the same
+** A handle to a recorded value, checked against its tape and the tape's generation. Recording is pure: the same
 ** operator on the same inputs with the same attributes is the same value, computed once, when it is
 ** first read or needed by spd_backward.
 */

@@ -105,16 +105,15 @@ static void drop_gradient(spd_tape *tape, spd_node *node) {
 spd_tape *spd_tape_new(spd_context *context) {
   spd_tape *tape = spd_allocate(context, sizeof *tape);
   if (tape == NULL) return NULL;
-  tape->context = context;
-  tape->generation = 1;
+  tape->context = spd_context_retain(context);
+  tape->generation = spd_next_generation(context);
   return tape;
 }
 
 static void free_rows(spd_context *context, spd_rows *rows) {
-  const size_t physical = (size_t)rows->logical; /* allocated for the most there can be */
-  spd_deallocate(context, rows->name, physical * sizeof *rows->name);
-  spd_deallocate(context, rows->weight, physical * sizeof *rows->weight);
-  spd_deallocate(context, rows->place, physical * sizeof *rows->place);
+  spd_deallocate(context, rows->name, rows->capacity * sizeof *rows->name);
+  spd_deallocate(context, rows->weight, rows->capacity * sizeof *rows->weight);
+  spd_deallocate(context, rows->place, rows->capacity * sizeof *rows->place);
   spd_deallocate(context, rows, sizeof *rows);
 }
 
@@ -127,7 +126,7 @@ void spd_tape_reset(spd_tape *tape) {
   }
   tape->count = 0;
   if (tape->table != NULL) memset(tape->table, 0, 2 * (size_t)tape->capacity * sizeof *tape->table);
-  if (++tape->generation == 0) tape->generation = 1;
+  tape->generation = spd_next_generation(tape->context);
 }
 
 void spd_tape_free(spd_tape *tape) {
@@ -141,6 +140,7 @@ void spd_tape_free(spd_tape *tape) {
   spd_deallocate(context, tape->table, 2 * (size_t)tape->capacity * sizeof *tape->table);
   spd_deallocate(context, tape->nodes, (size_t)tape->capacity * sizeof *tape->nodes);
   spd_deallocate(context, tape, sizeof *tape);
+  spd_context_release(context);
 }
 
 /* ---- recording ----------------------------------------------------------------------------- */
@@ -233,7 +233,7 @@ static spd_value handle(const spd_tape *tape, uint32_t index, bool transposed) {
 bool spd_operand_of(spd_tape *tape, const char *caller, spd_value value, spd_operand *operand) {
   if (value.generation == 0) return false; /* an earlier error; its message stands */
   if (value.generation != tape->generation || value.node >> 1 >= tape->count) {
-    spd_fail(tape->context, "%s: a value from an earlier step of the tape", caller);
+    spd_fail(tape->context, "%s: a value from another tape, or from an earlier step of this one", caller);
     return false;
   }
   *operand = (spd_operand){value.node >> 1, value.node & 1};
@@ -285,27 +285,46 @@ spd_value spd_leaf(spd_tape *tape, spd_tensor *tensor) {
   return handle(tape, index, false);
 }
 
-/* Row descriptions are kept from step to step; those of the nodes of this step are in use. */
-static spd_rows *find_free_rows(spd_tape *tape, int64_t logical) {
-  for (size_t i = 0; i < tape->rows_count; i++) {
-    bool used = tape->rows[i]->logical != logical;
-    for (uint32_t n = 0; n < tape->count && !used; n++) used = tape->nodes[n].rows == tape->rows[i];
-    if (!used) return tape->rows[i];
-  }
-  spd_context *context = tape->context;
-  if (!grow(context, (void **)&tape->rows, &tape->rows_capacity, tape->rows_count, sizeof(*tape->rows))) return NULL;
+static spd_rows *new_rows(spd_context *context, size_t capacity) {
   spd_rows *rows = spd_allocate(context, sizeof *rows);
   if (rows == NULL) return NULL;
-  rows->logical = logical;
-  rows->name = spd_allocate(context, (size_t)logical * sizeof *rows->name);
-  rows->weight = spd_allocate(context, (size_t)logical * sizeof *rows->weight);
-  rows->place = spd_allocate(context, (size_t)logical * sizeof *rows->place);
-  if (rows->name == NULL || rows->weight == NULL || rows->place == NULL) {
-    free_rows(context, rows);
-    return NULL;
+  rows->capacity = capacity; /* for the most physical rows there can be: all of them */
+  rows->name = spd_allocate(context, capacity * sizeof *rows->name);
+  rows->weight = spd_allocate(context, capacity * sizeof *rows->weight);
+  rows->place = spd_allocate(context, capacity * sizeof *rows->place);
+  if (rows->name != NULL && rows->weight != NULL && rows->place != NULL) return rows;
+  free_rows(context, rows);
+  return NULL;
+}
+
+static bool rows_in_use(const spd_tape *tape, const spd_rows *rows) {
+  for (uint32_t n = 0; n < tape->count; n++)
+    if (tape->nodes[n].rows == rows) return true;
+  return false;
+}
+
+/* Row descriptions are kept from step to step; those of the nodes of this step are in use. One that is too small makes
+** room for one that fits. */
+static spd_rows *find_free_rows(spd_tape *tape, int64_t logical) {
+  size_t place = tape->rows_count;
+  for (size_t i = 0; i < tape->rows_count; i++) {
+    if (rows_in_use(tape, tape->rows[i])) continue;
+    place = i;
+    if (tape->rows[i]->capacity >= (size_t)logical) break;
   }
-  tape->rows[tape->rows_count++] = rows;
-  return rows;
+  if (place == tape->rows_count || tape->rows[place]->capacity < (size_t)logical) {
+    spd_context *context = tape->context;
+    if (!grow(context, (void **)&tape->rows, &tape->rows_capacity, tape->rows_count, sizeof(*tape->rows))) return NULL;
+    spd_rows *rows = new_rows(context, (size_t)logical);
+    if (rows == NULL) return NULL;
+    if (place == tape->rows_count)
+      tape->rows_count++;
+    else
+      free_rows(context, tape->rows[place]);
+    tape->rows[place] = rows;
+  }
+  tape->rows[place]->logical = logical;
+  return tape->rows[place];
 }
 
 static bool is_zero_row(const spd_real *x, int64_t columns) {
@@ -510,16 +529,21 @@ spd_value spd_record(spd_tape *tape, const spd_recording *recording) {
 
 /* ---- evaluation ---------------------------------------------------------------------------- */
 
-/* Mark a node and its ancestors; a leaf that was written since is an error. */
+/* A leaf that was written since it was recorded is an error. */
+static bool check_version(spd_tape *tape, const spd_node *node) {
+  if (node->tensor == NULL || node->tensor->version == node->version) return true;
+  return spd_fail(tape->context,
+                  "a value was recorded before a tensor that it depends on was written "
+                  "(read it before the write, or record it again)");
+}
+
+/* Mark a node and its ancestors. */
 static bool want_ancestors(spd_tape *tape, uint32_t index) {
   tape->nodes[index].wanted = true;
   for (uint32_t i = index + 1; i-- > 0;) {
     spd_node *node = &tape->nodes[i];
     if (!node->wanted) continue;
-    if (node->tensor != NULL && node->tensor->version != node->version)
-      return spd_fail(tape->context,
-                      "a value was recorded before a tensor that it depends on was written "
-                      "(read it before the write, or record it again)");
+    if (!check_version(tape, node)) return false;
     for (int k = 0; k < node->inputs; k++) spd_input(tape, node, k)->wanted = true;
   }
   return true;
@@ -529,7 +553,15 @@ static void want_nothing(spd_tape *tape) {
   for (uint32_t i = 0; i < tape->count; i++) tape->nodes[i].wanted = false;
 }
 
+/* The leaves among the inputs are as they were recorded. */
+static bool check_leaves(spd_tape *tape, const spd_node *node) {
+  for (int i = 0; i < node->inputs; i++)
+    if (!check_version(tape, spd_input(tape, node, i))) return false;
+  return true;
+}
+
 static bool compute(spd_tape *tape, spd_node *node) {
+  if (!check_leaves(tape, node)) return false;
   const int64_t count = spd_rows_of_shape(node->dimensions, node->shape) * spd_node_columns(node);
   node->data = spd_borrow(tape, (size_t)count * sizeof(spd_real), &node->capacity);
   if (node->data == NULL) return false;
@@ -682,7 +714,7 @@ static bool compute_for_backward(spd_tape *tape, uint32_t index) {
 
 /* Once for each node, also where no gradient has come (an operator may pass none to an input): its inputs wait for it. */
 static bool run_backward(spd_tape *tape, spd_node *node) {
-  if (node->has_gradient && !node->kind->backward(tape, node)) return false;
+  if (node->has_gradient && (!check_leaves(tape, node) || !node->kind->backward(tape, node))) return false;
   drop_gradient(tape, node);
   node->wanted = false;
   for (int k = 0; k < node->inputs; k++) {

@@ -20,6 +20,7 @@ enum { SPD_MAX_INPUTS = 5, SPD_ROWS_PER_TASK = 128, SPD_NUMBERS_PER_TASK = 16384
 */
 typedef struct spd_rows {
   int64_t logical, physical;
+  size_t capacity; /* of the lists */
   uint32_t *name;
   spd_real *weight;
   int32_t *place;

@@ -64,6 +64,7 @@ spd_tensor *spd_tensor_new(spd_context *context, spd_dtype dtype, int dimensions
     spd_deallocate(context, tensor, sizeof *tensor);
     return NULL;
   }
+  spd_context_retain(context);
   return tensor;
 }
 
@@ -75,8 +76,10 @@ spd_tensor *spd_tensor_retain(spd_tensor *tensor) {
 void spd_tensor_release(spd_tensor *tensor) {
   if (tensor == NULL || --tensor->owners > 0) return;
   spd_tensor_release(tensor->gradient);
-  spd_deallocate(tensor->context, tensor->data, tensor->bytes);
-  spd_deallocate(tensor->context, tensor, sizeof *tensor);
+  spd_context *context = tensor->context;
+  spd_deallocate(context, tensor->data, tensor->bytes);
+  spd_deallocate(context, tensor, sizeof *tensor);
+  spd_context_release(context);
 }
 
 spd_dtype spd_tensor_dtype(const spd_tensor *tensor) { return tensor->dtype; }
