@@ -306,9 +306,9 @@ static const spdL_function functions[] = {
     {"interrupted", posix_interrupted,
      "interrupted() -> boolean\nWhether a signal was noted since catch_interrupt(true)."},
     {"run", spdL_run_program,
-     "run(words [, {stdin = text}]) -> status, stdout, stderr; or nil and the reason\n"
+     "run(words [, {stdin = text, apart = boolean}]) -> status, stdout, stderr; or nil and the reason\n"
      "Run a program without a shell and wait for it. status is 128 + n after signal n. A program that is not there\n"
-     "is a reason. It gets no open files but its three streams."},
+     "is a reason. It gets no open files but its three streams. apart: Ctrl-C on the terminal does not reach it."},
     {NULL, NULL, NULL}};
 
 static const luaL_Reg lock_metamethods[] = {

@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
   int in[2], out[2], err[2]; /* pipes; -1: closed */
+  bool apart;                /* in a process group of its own: Ctrl-C on the terminal does not reach it */
   text output, errors;
 } program;
 
@@ -52,7 +53,7 @@ static int program_close(lua_State *L) {
 
 static program *new_program(lua_State *L) {
   program *p = lua_newuserdatauv(L, sizeof *p, 0);
-  *p = (program){{-1, -1}, {-1, -1}, {-1, -1}, {0}, {0}};
+  *p = (program){.in = {-1, -1}, .out = {-1, -1}, .err = {-1, -1}};
   luaL_setmetatable(L, PROGRAM);
   return p;
 }
@@ -71,7 +72,7 @@ static int spawn(const program *p, char *const *words, pid_t *child) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGPIPE);
     posix_spawnattr_setsigdefault(&attributes, &signals);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | (p->apart ? POSIX_SPAWN_SETPGROUP : 0));
     reason = posix_spawn_file_actions_adddup2(&actions, p->in[0], STDIN_FILENO);
     if (reason == 0) reason = posix_spawn_file_actions_adddup2(&actions, p->out[1], STDOUT_FILENO);
     if (reason == 0) reason = posix_spawn_file_actions_adddup2(&actions, p->err[1], STDERR_FILENO);
@@ -164,13 +165,17 @@ int spdL_run_program(lua_State *L) {
   char *words[MOST_WORDS + 1] = {NULL};
   size_t size = 0;
   const char *input = "";
+  bool apart = false;
   lua_settop(L, 2);
   check_words(L, words);
-  if (lua_istable(L, 2) && lua_getfield(L, 2, "stdin") != LUA_TNIL) {
-    input = lua_tolstring(L, -1, &size);
+  if (lua_istable(L, 2)) {
+    lua_getfield(L, 2, "apart");
+    apart = lua_toboolean(L, -1);
+    if (lua_getfield(L, 2, "stdin") != LUA_TNIL) input = lua_tolstring(L, -1, &size);
     if (input == NULL) return luaL_error(L, "run: stdin is a %s, not a string", luaL_typename(L, -1));
   }
   program *p = new_program(L);
+  p->apart = apart;
   lua_toclose(L, -1);
   pid_t child = -1;
   void (*before)(int) = signal(SIGPIPE, SIG_IGN);

@@ -52,14 +52,15 @@ static spdL_tape *check_tape(lua_State *L, int argument) {
 }
 
 static int tape_backward(lua_State *L) {
-  enum { MOST_LOSSES = 64 };
-  const spdL_tape *box = check_tape(L, 1);
+  enum { MOST_LOSSES = 1 << 20 };
+  lua_settop(L, 3);
   luaL_checktype(L, 2, LUA_TTABLE);
-  const lua_Unsigned count = lua_rawlen(L, 2); /* raw access: a metamethod could close the tape */
-  luaL_argcheck(L, count <= MOST_LOSSES, 2, "expected at most 64 losses");
-  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
-  spd_value losses[MOST_LOSSES];
-  double coefficients[MOST_LOSSES];
+  if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  const lua_Unsigned count = lua_rawlen(L, 2); /* raw access: a metamethod could close the tape, */
+  luaL_argcheck(L, count <= MOST_LOSSES, 2, "too many losses");
+  spd_value *losses = lua_newuserdatauv(L, count * sizeof *losses, 0);
+  double *coefficients = lua_newuserdatauv(L, count * sizeof *coefficients, 0);
+  const spdL_tape *box = check_tape(L, 1); /* and so could a finalizer, until here */
   for (int i = 0; i < (int)count; i++) {
     lua_rawgeti(L, 2, i + 1);
     losses[i] = spdL_check_value(L, -1, box);

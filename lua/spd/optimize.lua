@@ -6,6 +6,7 @@
 local core = require "spd.core"
 local errors = require "spd.errors"
 local evaluate = require "spd.evaluate"
+local interrupts = require "spd.interrupts"
 local losses = require "spd.losses"
 local posix = core.posix
 
@@ -22,9 +23,9 @@ function optimize.learning_rate(config, step)
   local schedule = config.lr_schedule or "constant"
   local factor = 1
   if schedule == "linear" then
-    factor = 1 - s / S
+    factor = S == 0 and 1 or 1 - s / S
   elseif schedule == "cosine" then
-    factor = S == 1 and 1 or math.cos(0.5 * math.pi * s / (S - 1))
+    factor = S <= 1 and 1 or math.cos(0.5 * math.pi * s / (S - 1))
   elseif schedule == "exponential" then
     factor = 0.5 ^ (s / config.lr_exponential_halflife)
   end
@@ -33,10 +34,18 @@ end
 
 -- ---- one step -----------------------------------------------------------------------------------
 
---- optimize.step(components, config, x, step) -> terms, values
--- Record step `step` for the batch x on the open tape and add its gradients to those of the parameters. terms:
--- the loss terms; values: their numbers by "loss/NAME", with "loss/total". A loss that is not finite is an
--- error.
+--- optimize.require_finite(number, where, what)
+-- Raise an error of status 1 if a number is NaN or infinite; `what` names it.
+function optimize.require_finite(number, where, what)
+  if number ~= number or math.abs(number) == math.huge then
+    errors.raise(1, where, ("%s is %s"):format(what, number ~= number and "nan" or number),
+      "a lower lr or another seed may help; checkpoints are kept")
+  end
+end
+
+--- optimize.step(components, tape, config, x, step) -> numbers
+-- Record step `step` for the batch x on the open tape and add its gradients to those of the parameters. numbers: the
+-- losses by "loss/NAME", with "loss/total". A loss that is not finite is an error.
 function optimize.step(components, tape, config, x, step)
   local target, inputs = components:run_target(x)
   local lower, upper = components:importances(inputs)
@@ -44,20 +53,13 @@ function optimize.step(components, tape, config, x, step)
     components = components, config = config, step = step, x = x,
     target = target, inputs = inputs, lower = lower, upper = upper,
   }
-  local values, coefficients = {}, {}
-  for i, term in ipairs(terms) do values[i], coefficients[i] = term.value, term.coefficient end
-  tape:backward(values, coefficients)
-  local numbers, total = {}, 0
-  for i, term in ipairs(terms) do
-    local number = values[i]:item()
-    if number ~= number or math.abs(number) == math.huge then
-      errors.raise(1, "step " .. step, ("loss/%s is %s"):format(term.name, number ~= number and "nan" or number),
-        "a lower lr or another seed may help; checkpoints are kept")
-    end
-    numbers["loss/" .. term.name] = number
-    total = total + term.coefficient * number
+  local values, total = losses.backward(tape, terms)
+  local numbers = {["loss/total"] = total}
+  for _, term in ipairs(terms) do
+    local key = "loss/" .. term.name
+    numbers[key] = values[term.name]
+    optimize.require_finite(numbers[key], "step " .. step, key)
   end
-  numbers["loss/total"] = total
   return numbers
 end
 
@@ -113,6 +115,9 @@ function Loop:resume()
     self.run:cut_metrics(0)
     return 0
   end
+  if step > self.config.steps then
+    errors.raise(2, path, ("is of a later step than the last one, %d"):format(self.config.steps), "remove it")
+  end
   optimize.restore(tensors, self.components, self.optimizer, path)
   self.optimizer:steps(step)
   self.run:cut_metrics(step)
@@ -141,8 +146,8 @@ function Loop:advance(step)
   end
   if not last then self:save_when_due(step) end
   numbers.lr = optimize.learning_rate(config, step)
-  if logging then numbers.grad_norm = optimizer:gradient_norm() end
   if logging then
+    numbers.grad_norm = optimizer:gradient_norm()
     for key, value in pairs(evaluate.batch(components, config, self.x)) do numbers[key] = value end
     for name, count in pairs(evaluate.alive(components, self.evaluation_data, config)) do
       numbers[name .. "/n_alive"] = count
@@ -162,27 +167,28 @@ function Loop:after(step, numbers, logging)
   if self.draw and step < config.steps and (first or (step > 0 and is_due(step, config.image_freq))) then
     self.draw(step)
   end
-  if posix.interrupted() and step < config.steps then
+  if interrupts.pending() and step < config.steps then
     self:save(step + 1)
     self.progress:finish()
-    errors.raise(130, "interrupted", ("stopped after step %d"):format(step),
-      self.run and "continue with --resume " .. self.run.directory or nil)
+    interrupts.stop(("stopped after step %d"):format(step), self.how_to_resume)
   end
 end
 
---- optimize.run{components =, data =, evaluation_data =, config =, progress = [, run =, draw =]} -> numbers
+--- optimize.run{components =, data =, evaluation_data =, config =, progress = [, run =, draw =, how_to_resume =]}
+--   -> numbers, seconds, steps
 -- Train from the run's latest checkpoint, or from step 0, to config.steps. data and evaluation_data have
--- :batch(step [, tensor]). run keeps metrics and checkpoints; draw(step) is called every image_freq steps.
+-- :batch(step [, tensor]). run keeps metrics and checkpoints; draw(step) is called every image_freq steps;
+-- how_to_resume is said after Ctrl-C.
 -- Returns the numbers of the last step, and the seconds and steps of this call.
 function optimize.run(settings)
   local loop = setmetatable({
     components = settings.components, data = settings.data, evaluation_data = settings.evaluation_data,
     config = settings.config, run = settings.run, progress = settings.progress, draw = settings.draw,
+    how_to_resume = settings.how_to_resume,
     optimizer = settings.components:optimizer(), saved_at = posix.monotonic_time(),
   }, Loop)
   local first = loop.run and loop:resume() or 0
-  posix.catch_interrupt(true)
-  local _ <close> = setmetatable({}, {__close = function() posix.catch_interrupt(false) end})
+  local _ <close> = interrupts.catch()
   local started, numbers = posix.monotonic_time(), nil
   for step = first, loop.config.steps do
     local logging

@@ -136,7 +136,7 @@ local function record_step(case, inputs, components, x, outputs)
       outputs["ci_lower." .. name], outputs["ci_upper." .. name] = lower[name], upper[name]
     end
     local total = 0
-    for _, term in ipairs(terms) do total = total + term.coefficient * term.value:item() end
+    for _, term in ipairs(terms) do total = total + term.coefficient * losses.mean(term.parts) end
     outputs["loss.total"] = core.tensor{total}
     for _, name in ipairs(losses.order) do
       local is_embedding_loss = name == "embedding_recon"
@@ -146,18 +146,13 @@ local function record_step(case, inputs, components, x, outputs)
           local only = setmetatable({matrices = {components.by_name.embed_tokens}}, {__index = components})
           step = setmetatable({components = only}, {__index = step})
         end
-        outputs["loss." .. (name == "out_recon" and "output_recon" or name)] = losses[name](step)
+        local value = losses.mean(losses[name](step))
+        outputs["loss." .. (name == "out_recon" and "output_recon" or name)] = core.tensor{value}
       end
     end
     for name, value in pairs(outputs) do outputs[name] = value.tensor and value:tensor() or value end
   end
   return terms
-end
-
-local function backward(tape, terms)
-  local values, coefficients = {}, {}
-  for i, term in ipairs(terms) do values[i], coefficients[i] = term.value, term.coefficient end
-  tape:backward(values, coefficients)
 end
 
 --- oracle.compute(case, inputs, names) -> name -> tensor: every out.* of a case, from its inputs.
@@ -172,7 +167,7 @@ function oracle.compute(case, inputs, names)
   for step = 1, 5 do
     do
       local tape <close> = core.tape()
-      backward(tape, record_step(case, inputs, components, x, step == 1 and outputs or nil))
+      losses.backward(tape, record_step(case, inputs, components, x, step == 1 and outputs or nil))
     end
     for _, parameter in ipairs(components.parameters) do
       if step == 1 then outputs["grad." .. parameter.key] = parameter.tensor.gradient:clone() end
@@ -204,12 +199,14 @@ local function largest(list)
   return most
 end
 
+local function same_shape(a, b) return table.concat(a.shape, ",") == table.concat(b.shape, ",") end
+
 -- The worst error relative to the largest expected entry; where a gradient is given, only entries whose
 -- gradient is at least a thousandth of its largest count (Adam's first steps depend on the sign of a gradient
 -- alone).
 local function worst_error(found, expected, gradient)
+  if not same_shape(found, expected) then return math.huge end
   local a, b, g = flatten(found), flatten(expected), gradient and flatten(gradient)
-  if #a ~= #b then return math.huge end
   local scale, limit, worst = largest(b), g and largest(g) * 1e-3, 0
   for i = 1, #a do
     local err = math.abs(a[i] - b[i]) / (scale > 0 and scale or 1)
@@ -224,10 +221,10 @@ end
 function oracle.check(path)
   local case, inputs, expected, names = read(path)
   local found = oracle.compute(case, inputs, names)
-  local rows, seen = {}, {}
+  local rows, seen, title = {}, {}, path:match("([^/]*)%.safetensors$") or path
   for name, tensor in pairs(found) do
     seen[name] = true
-    local row = {name = path:match("([^/]*)%.safetensors$") .. ": out." .. name, verdict = "missing"}
+    local row = {name = title .. ": out." .. name, verdict = "missing"}
     if expected[name] then
       local parameter = name:match("^adamw%d%.(.*)$")
       row.error = worst_error(tensor, expected[name], parameter and expected["grad." .. parameter])
@@ -236,7 +233,7 @@ function oracle.check(path)
     rows[#rows + 1] = row
   end
   for name in pairs(expected) do
-    if not seen[name] then rows[#rows + 1] = {name = path .. ": out." .. name, verdict = "unknown"} end
+    if not seen[name] then rows[#rows + 1] = {name = title .. ": out." .. name, verdict = "unknown"} end
   end
   table.sort(rows, function(a, b) return a.name < b.name end)
   return rows
