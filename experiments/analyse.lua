@@ -18,6 +18,6 @@ if not options then return end
 if options.threads then core.threads(options.threads) end
 local subject, run, step = experiment.open(options.directory, options.step)
 print("step " .. step)
-experiment.print_scores(analysis.score(subject))
+experiment.print_scores(subject, analysis.score(subject))
 experiment.draw(subject, run, step ~= subject.config.steps and step or nil)
 print("run: " .. run.directory)

@@ -1,4 +1,4 @@
---- Decompose a model of your own, a two-layer MLP: `spdlua experiments/own_model.lua [steps=N ...]`.
+--- Decompose a model of your own, a two-layer MLP: `spdlua experiments/own_model.lua [key=value ...]`.
 local spd = require "spd"
 
 -- The network: any function of named layers. Here six hidden neurons read an input each; an output adds two of them.
@@ -8,29 +8,19 @@ local mlp = spd.model.new{
   forward = function(_, x, layer) return layer("fc2", spd.relu(layer("fc1", x))) end,
 }
 
-local values = {
-  target_module_patterns = {"fc*"}, C = 10, n_mask_samples = 1, n_ci_mlp_neurons = 8, output_loss_type = "mse",
-  importance_minimality_coeff = 3e-3, pnorm = 1, stochastic_recon_coeff = 1, stochastic_recon_layerwise_coeff = 1,
-  lr = 5e-3, lr_schedule = "cosine", steps = 8000, batch_size = 1024, n_eval_steps = 20, print_freq = 2000,
-}
-for _, word in ipairs(arg) do values[word:match("^[^=]*")] = tonumber(word:match("=(.*)")) end
-local config = spd.config.resolve(values, "own_model", "own_model")
-
 -- The data: anything with a method batch(step). Random numbers are named by seed, purpose and step.
-local function batches(purpose)
+local function dataset(config, purpose)
   return {batch = function(_, step)
     local draw = {seed = config.seed, purpose = purpose, step = step}
     return spd.fill_sparse_features(spd.zeros(config.batch_size, 6), {probability = 0.1, low = -1, high = 1}, draw)
   end}
 end
 
-local run <close> = spd.run.create{case = "own_model", seed = config.seed,
-  config_writer = function(path) spd.config.write(path, config) end}
-local components = spd.component_model.new{target = mlp, patterns = config.target_module_patterns, C = config.C,
-  n_ci_mlp_neurons = config.n_ci_mlp_neurons, seed = config.seed}
-spd.optimize.run{components = components, config = config, run = run,
-  data = batches "data", evaluation_data = batches "evaluation",
-  progress = spd.progress.new{title = "step", steps = config.steps}}
-local alive = spd.evaluate.alive(components, batches "evaluation", config)
-print(("subcomponents in use: %d of fc1, %d of fc2"):format(alive.fc1, alive.fc2))
-print("run: " .. run.directory)
+spd.experiment.decompose_own{
+  script = "experiments/own_model.lua", summary = "Decompose a two-layer MLP.", model = mlp, dataset = dataset,
+  config = {
+    target_module_patterns = {"fc*"}, C = 10, n_mask_samples = 1, n_ci_mlp_neurons = 8, output_loss_type = "mse",
+    importance_minimality_coeff = 3e-3, pnorm = 1, stochastic_recon_coeff = 1, stochastic_recon_layerwise_coeff = 1,
+    lr = 5e-3, lr_schedule = "cosine", steps = 8000, batch_size = 1024, n_eval_steps = 20, print_freq = 2000,
+  },
+}

@@ -2,6 +2,8 @@
 local cli = require "spd.cli"
 local config_module = require "spd.config"
 local core = require "spd.core"
+local errors = require "spd.errors"
+local experiment = require "spd.experiment"
 local figures = require "spd.figures"
 local progress = require "spd.progress"
 local target = require "spd.target"
@@ -16,12 +18,14 @@ local options = cli.parse(arg, usage)
 if not options then return end
 
 if options.threads then core.threads(options.threads) end
-local config = config_module.load_target(options.config, "tms", options.overrides)
-local folder = options.out or "out/targets/" .. options.config:match("([^/]*)%.[^./]*$")
-target.refuse_existing(folder)
+local config, warnings = config_module.load_target(options.config, "tms", options.overrides)
+for _, warning in ipairs(options.quiet and {} or warnings) do io.stderr:write("spdlua: warning: ", warning, "\n") end
+local folder = options.out or "out/targets/" .. experiment.case_name(options.config)
 
-local model, loss = tms.train(config, progress.new{title = "target", steps = config.steps, quiet = options.quiet})
-target.save(model, config, folder)
+local model, loss = target.train("tms", config, folder, function()
+  return progress.new{title = "target", steps = config.steps, quiet = options.quiet}
+end)
+if not model then errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out") end
 
 local magnitudes, outputs = {0.25, 0.5, 0.75, 1}, {}
 for i, magnitude in ipairs(magnitudes) do

@@ -20,10 +20,12 @@ analysis.magnitude = 0.75
 -- integer), target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
 function analysis.score(subject)
   local components = subject.components
-  local lower = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
   local scores = {n_alive = evaluate.alive(components, subject.evaluation_data, subject.config)}
-  scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
-  if components.by_name.linear1 then
+  if subject.solution then
+    local lower = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
+    scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
+  end
+  if subject.kind == "tms" and components.by_name.linear1 then
     local matches = metrics.mmcs_ml2r(components.by_name.linear1.weight:totable(), components:V("linear1"):totable(),
       components:U("linear1"):totable())
     matches.n_components = nil
@@ -165,7 +167,7 @@ end
 -- Draw all figures; path(name) gives the file for a figure's name. subject as in analysis.score.
 function analysis.draw(subject, path)
   subject = setmetatable({}, {__index = subject})
-  draw_importances(subject, path)
+  if subject.solution then draw_importances(subject, path) end
   draw_distributions(subject, path)
   if subject.kind == "tms" then draw_tms(subject, path) end
   return subject.problem

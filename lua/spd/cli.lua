@@ -54,7 +54,7 @@ local function synopsis(usage)
     if option.instead then
       alone[#alone + 1] = usage.script .. " " .. option_form(option)
     else
-      words[#words + 1] = "[" .. option_form(option) .. "]"
+      words[#words + 1] = (option.required and "%s" or "[%s]"):format(option_form(option))
     end
   end
   for i, line in ipairs(alone) do
@@ -99,7 +99,9 @@ local function unknown_option(usage, word)
   local forms = {}
   for _, option in ipairs(usage.options or {}) do forms[#forms + 1] = "--" .. option.name end
   forms[#forms + 1] = "--help"
-  errors.raise(2, word, "unknown option", "there is " .. table.concat(forms, ", "))
+  local hint = "there is " .. table.concat(forms, ", ")
+  if usage.overrides then hint = hint .. "; a key of the config is set by " .. word:gsub("^%-+", "") .. "=VALUE" end
+  errors.raise(2, word, "unknown option", hint)
 end
 
 local function set_option(result, option, text)
@@ -168,6 +170,11 @@ local function check_complete(result, usage)
       errors.raise(2, "command line", argument.name .. " is missing", see_help(usage))
     end
   end
+  for _, option in ipairs(usage.options or {}) do
+    if option.required and not result[option.name] then
+      errors.raise(2, "command line", option_form(option) .. " is missing", see_help(usage))
+    end
+  end
   if not instead then return end
   if #result.overrides > 0 then
     errors.raise(2, "--" .. instead.name, ("together with %s"):format(result.overrides[1]), instead.instead)
@@ -225,25 +232,32 @@ cli.threads = {
   help = "threads to use (default: the cores this process may use); no result depends on it",
 }
 
+local function run_options()
+  return {
+    {name = "out", value = "DIR", help = "the run's own folder (default: a fresh one under out/)"},
+    {
+      name = "resume", value = "DIR", instead = "a resumed run has its config in its folder",
+      help = "go on with the run in that folder, with its config",
+    },
+    cli.threads,
+    {name = "quiet", with_instead = true, help = "print errors and the last line only"},
+  }
+end
+
 --- cli.experiment(script, summary) -> usage
 -- The command line of every experiment: CONFIG.yaml [key=value ...] [--out DIR], or --resume DIR; --threads
 -- N, --quiet. The result of cli.parse then has config, overrides, out, resume, threads, quiet.
 function cli.experiment(script, summary)
   return {
-    script = script,
-    summary = summary,
+    script = script, summary = summary, overrides = true, options = run_options(),
     arguments = {{name = "CONFIG.yaml", key = "config", help = "the settings; see configs/"}},
-    overrides = true,
-    options = {
-      {name = "out", value = "DIR", help = "the run's own folder (default: a fresh one under out/)"},
-      {
-        name = "resume", value = "DIR", instead = "a resumed run has its config in its folder",
-        help = "go on with the run in that folder, with its config",
-      },
-      cli.threads,
-      {name = "quiet", with_instead = true, help = "print errors and the last line only"},
-    },
   }
+end
+
+--- cli.own_experiment(script, summary) -> usage
+-- The same without CONFIG.yaml, for a script that brings its own settings.
+function cli.own_experiment(script, summary)
+  return {script = script, summary = summary, overrides = true, options = run_options()}
 end
 
 return cli

@@ -40,8 +40,8 @@ function check.own_model(c, fail, warn)
 end
 
 local function check_model_class(c, fail)
-  local class = schema.model_classes[c.pretrained_model_class]
-  if not class then
+  local task = schema.model_classes[c.pretrained_model_class]
+  if not task then
     local names = {}
     for name in pairs(schema.model_classes) do names[#names + 1] = name end
     table.sort(names)
@@ -49,8 +49,8 @@ local function check_model_class(c, fail)
     fail("pretrained_model_class", ("no model of class '%s'"):format(found),
       ("the nearest one is '%s'"):format(fields.nearest(c.pretrained_model_class, names)))
   end
-  if class.task ~= c.task_config.task_name then
-    fail("task_config.task_name", ("expected %s for the model class %s, found %s"):format(class.task,
+  if task ~= c.task_config.task_name then
+    fail("task_config.task_name", ("expected %s for the model class %s, found %s"):format(task,
       c.pretrained_model_class, c.task_config.task_name))
   end
 end
@@ -108,7 +108,21 @@ end
 
 -- ---- reading --------------------------------------------------------------------------------
 
+-- A config of the other kind has a key that only that one has.
+local OTHER_KIND = {
+  decomposition = {"tms_model_config", "the config of a target, for experiments/train_tms.lua"},
+  tms_target = {"pretrained_model_class", "the config of a decomposition, not that of a target"},
+}
+
+local function refuse_other_kind(tree, source, kind)
+  local other = OTHER_KIND[kind]
+  for _, entry in ipairs(other and tree.kind == "mapping" and tree or {}) do
+    if entry.key == other[1] then errors.raise(2, source, "is " .. other[2], "it has the key " .. other[1]) end
+  end
+end
+
 local function resolve_tree(tree, source, kind)
+  refuse_other_kind(tree, source, kind)
   local resolved, places = fields.read(tree, schema[kind], source)
   local warnings = {}
   local function place(key) return key and places[key] or source end
@@ -190,18 +204,21 @@ function config.load_target(path, kind, overrides)
   return load(path, kind .. "_target", overrides)
 end
 
---- config.resolve(values [, source [, kind]]) -> config, warnings
+--- config.load_own_model(path) -> config, warnings
+-- Read the config of a script that brings its own model and data: as config.load, without the keys about target and
+-- task.
+function config.load_own_model(path) return load(path, "own_model") end
+
+--- config.resolve(values [, source [, kind [, overrides]]]) -> config, warnings
 -- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
 -- "decomposition" (default); "own_model": without the keys about target and task; "tms_target".
-function config.resolve(values, source, kind)
+function config.resolve(values, source, kind, overrides)
   source, kind = source or "config", kind or "decomposition"
   if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end
-  return resolve_tree(yaml.tree(values, source), source, kind)
+  local tree = yaml.tree(values, source)
+  apply_overrides(tree, source, overrides)
+  return resolve_tree(tree, source, kind)
 end
-
---- config.model(resolved) -> "tms", "residual_mlp", "llama", "gpt2", "gpt_neo" or "auto"
--- The model that pretrained_model_class names.
-function config.model(resolved) return schema.model_classes[resolved.pretrained_model_class].model end
 
 -- ---- writing --------------------------------------------------------------------------------
 

@@ -68,8 +68,8 @@ end
 --                                in every row
 --     feature_probability
 --     synced_inputs              groups of features, counted from 0, such as {{0, 1}, {2, 3}}: when one of a
---                                group is active all are, each with a value of its own; for
---                                at_least_zero_active only
+--                                group is active all are, each with a value of its own; without effect
+--                                unless at_least_zero_active, as in the public SPD code
 --     value_range                {low, high} of active features, {0, 1} by default
 --     seed, purpose              name of the random numbers; purpose "data" by default
 --
@@ -79,11 +79,7 @@ function data.sparse_features(settings)
   local n_features = settings.n_features
   local range = settings.value_range or {0, 1}
   local active = exactly_active(settings.data_generation_type or "at_least_zero_active", n_features)
-  local synced = settings.synced_inputs
-  if synced and #synced > 0 and active > 0 then
-    errors.raise(2, "synced_inputs", ("with data_generation_type '%s'"):format(settings.data_generation_type),
-      "features can be synchronized only when at_least_zero_active")
-  end
+  local synced = active == 0 and settings.synced_inputs or {}
   return setmetatable({
     n_features = n_features,
     batch_size = settings.batch_size,
@@ -94,7 +90,7 @@ function data.sparse_features(settings)
       exactly_active = active,
       low = range[1],
       high = range[2],
-      group = synced and #synced > 0 and groups(synced, n_features) or nil,
+      group = #synced > 0 and groups(synced, n_features) or nil,
     },
   }, SparseFeatures)
 end

@@ -49,9 +49,10 @@ local function over_batches(components, data, config, f)
   for step = 0, config.n_eval_steps - 1 do
     local tape <close> = core.tape()
     x = data:batch(step, x)
-    count = count + rows(x)
     local _, inputs = components:run_target(core.compact(x))
-    for name, g in pairs((components:importances(inputs))) do
+    local lower = components:importances(inputs)
+    count = count + rows(select(2, next(lower)))
+    for name, g in pairs(lower) do
       local list = f(g):tensor():totable()
       local sum = sums[name] or {}
       for c, value in ipairs(list) do sum[c] = (sum[c] or 0) + value end

@@ -1,11 +1,14 @@
 --- A decomposition from the command line to the last figure: what the scripts in experiments/ have in common.
 local analysis = require "spd.analysis"
+local cli = require "spd.cli"
 local component_model = require "spd.component_model"
 local config_module = require "spd.config"
 local core = require "spd.core"
 local errors = require "spd.errors"
+local interrupts = require "spd.interrupts"
 local losses = require "spd.losses"
 local memory = require "spd.memory"
+local metrics = require "spd.metrics"
 local optimize = require "spd.optimize"
 local progress = require "spd.progress"
 local run_module = require "spd.run"
@@ -16,7 +19,12 @@ local experiment = {}
 
 local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
-local function case_name(path) return (path:match("([^/]*)%.[^./]*$") or path:match("([^/]*)$")) end
+local function warn_all(warnings, quiet)
+  for _, warning in ipairs(quiet and {} or warnings) do warn(warning) end
+end
+
+--- experiment.case_name(path) -> the name of a config's file, without its ending
+function experiment.case_name(path) return path:match("([^/]*)%.[^./]*$") or path:match("([^/]*)$") end
 
 -- ---- config and target --------------------------------------------------------------------------
 
@@ -26,15 +34,24 @@ local function load_config(kind, path, overrides)
     errors.raise(2, path .. ": task_config.task_name", ("expected %s for this experiment, found %s"):format(kind,
       config.task_config.task_name))
   end
-  for _, warning in ipairs(warnings) do warn(warning) end
-  return config
+  return config, warnings
 end
 
--- Everything that can be refused before anything is created: the target's file, patterns, losses, memory.
-local function check(config)
-  local model = target.describe(config)
+-- The data that a run trains on ("data"), or that it is scored on ("evaluation").
+local function dataset(config, target_config, purpose)
+  return target.kind(config.task_config.task_name).dataset{
+    target_config = target_config, task = config.task_config, batch_size = config.batch_size, seed = config.seed,
+    purpose = purpose,
+  }
+end
+
+-- Everything that can be refused before a run is made: the target's file, patterns, losses, memory, data.
+local function check(config, quiet)
+  local model, target_config, warnings = target.describe(config)
+  warn_all(warnings, quiet)
   losses.check(model, component_model.find(model, config.target_module_patterns), config)
   memory.check(model, config, config.batch_size)
+  dataset(config, target_config, "data")
 end
 
 -- The target of a run: its own copy, made at the first start.
@@ -53,15 +70,9 @@ end
 -- =, n_features =, solution =}.
 function experiment.subject(config, model, target_config)
   local kind = target.kind(config.task_config.task_name)
-  local function dataset(purpose)
-    return kind.dataset{
-      target_config = target_config, task = config.task_config, batch_size = config.batch_size, seed = config.seed,
-      purpose = purpose,
-    }
-  end
   return {
     kind = config.task_config.task_name, config = config,
-    data = dataset("data"), evaluation_data = dataset("evaluation"),
+    data = dataset(config, target_config, "data"), evaluation_data = dataset(config, target_config, "evaluation"),
     n_features = kind.n_features(target_config), solution = kind.solution(target_config),
     components = component_model.new{
       target = model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
@@ -86,23 +97,29 @@ end
 
 -- ---- the run ------------------------------------------------------------------------------------
 
+-- wall_s and ms_per_step are those of the process that finished the run: NaN if it had no step left to do.
 local function summarize(subject, numbers, seconds, steps)
   local summary = analysis.score(subject)
   for key, value in pairs(numbers) do summary[key] = value end
   for name, count in pairs(summary.n_alive) do summary[name .. "/n_alive"] = count end
-  summary.wall_s, summary.ms_per_step = seconds, steps > 0 and 1000 * seconds / steps or 0
+  summary.wall_s, summary.ms_per_step = seconds, steps > 0 and 1000 * seconds / steps or 0 / 0
   summary.peak_mb, summary.threads, summary.version = posix.peak_memory_mb(), core.threads(), core.version
   summary.seed, summary.steps = subject.config.seed, subject.config.steps
   return summary
 end
 
 --- experiment.draw(subject, run [, step [, quiet]])
--- Draw all figures into the run's folder; their names end in _step_N for a step that is not the last one.
+-- Draw all figures into the run's folder; their names end in _step_N for a step that is not the last one. What cannot
+-- be drawn is a warning, once per run.
 function experiment.draw(subject, run, step, quiet)
   local suffix = step and ("_step_%d"):format(step) or ""
-  local problem = analysis.draw(subject, function(name) return run:figure_path(name .. suffix) end)
-  if problem and not quiet then warn("figures: " .. problem) end
+  local made, problem = run:make_figures_folder()
+  if made then problem = analysis.draw(subject, function(name) return run:figure_path(name .. suffix) end) end
+  if problem and not quiet and not run.warned then warn("figures: " .. problem) end
+  run.warned = run.warned or problem ~= nil
 end
+
+local function how_to_resume(run) return "continue with --resume " .. run.directory end
 
 local function train(subject, run, options)
   local config = subject.config
@@ -110,39 +127,71 @@ local function train(subject, run, options)
     components = subject.components, data = subject.data, evaluation_data = subject.evaluation_data, config = config,
     run = run, progress = progress.new{title = "step", steps = config.steps, quiet = options.quiet},
     draw = function(step) experiment.draw(subject, run, step, options.quiet) end,
+    how_to_resume = how_to_resume(run),
   }
   return summarize(subject, numbers, seconds, steps)
 end
 
---- experiment.print_scores(scores)
--- Print a row per matrix, and the similarity to the target's features.
-function experiment.print_scores(summary)
-  local names = {}
-  for name in pairs(summary.n_alive) do names[#names + 1] = name end
+--- experiment.print_scores(subject, scores)
+-- Print a row per matrix, the similarity to the target's features, and whether the known solution was found; the last
+-- two only where there is one.
+function experiment.print_scores(subject, scores)
+  local names, known = {}, subject.solution
+  for name in pairs(scores.n_alive) do names[#names + 1] = name end
   table.sort(names)
-  print(("%-20s %8s %16s"):format("matrix", "n_alive", "target_ci_error"))
+  print(("%-20s %8s"):format("matrix", "n_alive") .. (known and ("%17s"):format "target_ci_error" or ""))
   for _, name in ipairs(names) do
-    print(("%-20s %8d %16s"):format(name, summary.n_alive[name], summary.target_ci_error[name] or "-"))
+    print(("%-20s %8d"):format(name, scores.n_alive[name]) ..
+      (known and ("%17s"):format(scores.target_ci_error[name] or "-") or ""))
   end
-  if summary.mmcs then
-    print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(summary.mmcs, summary.mmcs_std, summary.ml2r,
-      summary.ml2r_std))
+  if scores.mmcs then
+    print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(scores.mmcs, scores.mmcs_std, scores.ml2r,
+      scores.ml2r_std))
   end
+  if not known then return end
+  local misses = metrics.misses(known, scores)
+  print(#misses == 0 and "solved: this is the known solution" or "missed the known solution: " ..
+    table.concat(misses, "; "))
 end
 
-local function open_run(kind, options)
+-- The run to resume, or a new one in which prepare() has done what can still be refused; and its config.
+local function open_run(options, case, load, prepare)
   if options.resume then
     local run = run_module.open(options.resume)
+    local config, warnings = load(run:config_path())
+    warn_all(warnings, options.quiet)
     run:lock()
-    return run, load_config(kind, run:config_path(), {})
+    return run, config
   end
-  local config = load_config(kind, options.config, options.overrides)
-  check(config)
+  local config, warnings = load()
+  warn_all(warnings, options.quiet)
   local run = run_module.create{
-    directory = options.out, case = case_name(options.config), seed = config.seed,
-    config_writer = function(path) config_module.write(path, config) end,
+    directory = options.out, case = case, seed = config.seed,
+    config_writer = function(path)
+      prepare(config)
+      config_module.write(path, config)
+    end,
   }
   return run, config
+end
+
+-- Call work(run, config) unless the run is finished, and say where it is. The first Ctrl-C is only noted meanwhile.
+local function with_run(run, config, options, work)
+  local guard <close> = interrupts.catch()
+  if not run:is_finished() then
+    work(run, config)
+  elseif not options.quiet then
+    print(("finished at step %d"):format(config.steps))
+  end
+  print("run: " .. run.directory)
+end
+
+local function finish(subject, run, options)
+  local summary = train(subject, run, options)
+  experiment.draw(subject, run, nil, options.quiet)
+  if interrupts.pending() then interrupts.stop("the last figures may be missing", how_to_resume(run)) end
+  run:write_summary(summary)
+  if not options.quiet then experiment.print_scores(subject, summary) end
 end
 
 --- experiment.decompose(kind, options)
@@ -150,19 +199,55 @@ end
 -- are.
 function experiment.decompose(kind, options)
   if options.threads then core.threads(options.threads) end
-  local run <close>, config = open_run(kind, options)
-  if not run:is_finished() then
+  local function load(path)
+    if path then return load_config(kind, path, {}) end
+    local config, warnings = load_config(kind, options.config, options.overrides)
+    check(config, options.quiet)
+    return config, warnings
+  end
+  local case = options.config and experiment.case_name(options.config)
+  local run <close>, run_config = open_run(options, case, load, target.prepare)
+  with_run(run, run_config, options, function(_, config)
     local function display()
       return progress.new{title = "target", steps = target.steps(config), quiet = options.quiet}
     end
     local model, target_config = target_of_run(run, config, display)
-    local subject = experiment.subject(config, model, target_config)
-    local summary = train(subject, run, options)
-    experiment.draw(subject, run, nil, options.quiet)
-    run:write_summary(summary)
-    if not options.quiet then experiment.print_scores(summary) end
+    finish(experiment.subject(config, model, target_config), run, options)
+  end)
+end
+
+-- ---- a model of the user's own ------------------------------------------------------------------
+
+local function own_subject(settings, config)
+  return {
+    kind = "own_model", config = config,
+    data = settings.dataset(config, "data"), evaluation_data = settings.dataset(config, "evaluation"),
+    components = component_model.new{
+      target = settings.model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
+      n_ci_mlp_neurons = config.n_ci_mlp_neurons, tied_update = config.tied_update,
+    },
+  }
+end
+
+--- experiment.decompose_own{script =, summary =, model =, dataset =, config =}
+-- The whole of a script that decomposes a model of its own (spd.model.new): reads the command line (key=value, --out,
+-- --resume, --threads, --quiet), trains, and leaves a run. dataset(config, purpose) returns the data, anything with a
+-- method batch(step), for the purposes "data" and "evaluation". config: settings as in a config file, without those
+-- about target and task; see spd.schema.
+function experiment.decompose_own(settings)
+  local options = cli.parse(arg, cli.own_experiment(settings.script, settings.summary))
+  if not options then return end
+  if options.threads then core.threads(options.threads) end
+  local case = experiment.case_name(settings.script)
+  local function load(path)
+    if path then return config_module.load_own_model(path) end
+    local config, warnings = config_module.resolve(settings.config, case, "own_model", options.overrides)
+    losses.check(settings.model, component_model.find(settings.model, config.target_module_patterns), config)
+    memory.check(settings.model, config, config.batch_size)
+    return config, warnings
   end
-  print("run: " .. run.directory)
+  local run <close>, run_config = open_run(options, case, load, function() end)
+  with_run(run, run_config, options, function(_, config) finish(own_subject(settings, config), run, options) end)
 end
 
 return experiment

@@ -25,7 +25,7 @@ end
 --- The modules of the package, for help() and completion.
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
-  "experiment", "fields", "figures", "gnuplot", "interrupts", "json", "losses", "memory", "metrics", "model", "optimize", "oracle",
+  "experiment", "fields", "figures", "files", "gnuplot", "interrupts", "json", "losses", "memory", "metrics", "model", "optimize", "oracle",
   "progress", "run", "schema", "seeds", "target", "yaml",
 }
 

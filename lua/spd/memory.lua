@@ -32,15 +32,21 @@ local function gigabytes(bytes)
   return ("%.0f MB"):format(bytes / 2 ^ 20)
 end
 
+--- memory.require(bytes, what, hint)
+-- Refuse what needs more memory than is available. what: "the run", for the error.
+function memory.require(bytes, what, hint)
+  local available = core.posix.memory_available_bytes()
+  if available and bytes > available then
+    errors.raise(2, "memory", ("%s needs about %s, %s are available"):format(what, gigabytes(bytes),
+      gigabytes(available)), hint)
+  end
+end
+
 --- memory.check(target, config, rows)
 -- Refuse a decomposition that cannot fit into the memory that is available.
 function memory.check(target, config, rows)
-  local needed = memory.estimate(component_model.find(target, config.target_module_patterns), config, rows + 0.0)
-  local available = core.posix.memory_available_bytes()
-  if available and needed > available then
-    local found = ("the run needs about %s, %s are available"):format(gigabytes(needed), gigabytes(available))
-    errors.raise(2, "memory", found, "a smaller C or batch_size")
-  end
+  local layers = component_model.find(target, config.target_module_patterns)
+  memory.require(memory.estimate(layers, config, rows + 0.0), "the run", "a smaller C or batch_size")
 end
 
 return memory

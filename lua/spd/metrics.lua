@@ -164,6 +164,26 @@ function metrics.target_ci_error(matrices, solution, tolerance)
   return counts, total
 end
 
+--- metrics.misses(solution, scores) -> list of texts, empty if the solution was found
+-- How scores {n_alive =, target_ci_error =} differ from a solution (see target_ci_error): a matrix whose solution is an
+-- identity must have CI error 0, and every decomposed matrix as many live subcomponents as its solution.
+function metrics.misses(solution, scores)
+  local names, misses = {}, {}
+  for name in pairs(solution) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local wanted, alive, wrong = solution[name], scores.n_alive[name], scores.target_ci_error[name]
+    local count = wanted.kind == "identity" and wanted.n or wanted.k
+    if alive and alive ~= count then
+      misses[#misses + 1] = ("%s has %d live subcomponents, not %d"):format(name, alive, count)
+    end
+    if alive and wanted.kind == "identity" and wrong > 0 then
+      misses[#misses + 1] = ("%s has %d wrong causal importance%s"):format(name, wrong, wrong == 1 and "" or "s")
+    end
+  end
+  return misses
+end
+
 -- ---- agreement of subcomponents with the target's weight ----------------------------------------
 
 local TINY = 1e-12 -- added to a norm that is divided by

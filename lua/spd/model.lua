@@ -109,14 +109,17 @@ function Model:save(path, metadata)
 end
 
 --- m:load(path)
--- Overwrite all tensors from a safetensors file; a missing, unknown or differently shaped tensor is an error. A
--- second tied weight may be in the file, and is then ignored.
+-- Overwrite all tensors from a safetensors file; a tensor that is missing, unknown, differently shaped or not finite is
+-- an error. A second tied weight may be in the file, and is then ignored.
 function Model:load(path)
   local tensors = core.safetensors_load(path)
   local known = self:tensors()
   for name, tensor in pairs(known) do
     if not tensors[name] then errors.raise(2, path, "tensor '" .. name .. "' is missing") end
     expect_shape(path, name, tensors[name], tensor.shape)
+    if not tensors[name]:is_finite() then
+      errors.raise(2, path, "tensor '" .. name .. "' has entries that are NaN or infinite")
+    end
   end
   for _, pair in ipairs(self.tied) do known[pair[2] .. ".weight"] = true end
   for name in pairs(tensors) do

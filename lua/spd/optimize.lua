@@ -39,7 +39,7 @@ end
 function optimize.require_finite(number, where, what)
   if number ~= number or math.abs(number) == math.huge then
     errors.raise(1, where, ("%s is %s"):format(what, number ~= number and "nan" or number),
-      "a lower lr or another seed may help; checkpoints are kept")
+      "a lower lr or another seed may help")
   end
 end
 
@@ -105,7 +105,7 @@ Loop.__index = Loop
 
 function Loop:save(step)
   if not self.run or self.saved == step then return end
-  self.run:save_checkpoint(step, optimize.state(self.components, self.optimizer), {step = tostring(step)})
+  self.run:save_checkpoint(step, optimize.state(self.components, self.optimizer))
   self.saved, self.saved_at = step, posix.monotonic_time()
 end
 

@@ -8,6 +8,7 @@
 --     run.lock                          locked while a process works on the run
 local core = require "spd.core"
 local errors = require "spd.errors"
+local files = require "spd.files"
 local json = require "spd.json"
 local posix = core.posix
 
@@ -17,40 +18,6 @@ local Run = {}
 Run.__index = Run
 
 local CHECKPOINTS_KEPT = 2
-
--- ---- files --------------------------------------------------------------------------------------
-
-local function make_directory(path, parents)
-  if posix.is_directory(path) then return end
-  local ok, message = posix.make_directory(path, parents)
-  if not ok and not posix.is_directory(path) then errors.raise(2, path, message) end
-end
-
-local function write(path, text)
-  local ok, message = posix.write_file(path, text)
-  if not ok then errors.raise(1, path, message) end
-end
-
-local function read(path)
-  local file, message = io.open(path, "rb")
-  if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-local function list(folder)
-  local names, message = posix.list_directory(folder)
-  if not names then errors.raise(2, folder, message) end
-  return names
-end
-
--- Remove what a killed process left half-written.
-local function tidy(folder)
-  for _, name in ipairs(list(folder)) do
-    if name:match("%.tmp$") then os.remove(folder .. "/" .. name) end
-  end
-end
 
 local function warn(where, what)
   io.stderr:write("spdlua: warning: ", where, ": ", what, "\n")
@@ -64,7 +31,7 @@ end
 
 -- A folder of its own under out/, also when another process makes one in the same second.
 local function make_fresh_directory(case, seed)
-  make_directory("out", true)
+  files.make_directory("out", true)
   local name = ("out/%s_seed%d_%s"):format(case:gsub("[^%w._-]", "_"), seed, os.date("%Y%m%d-%H%M%S"))
   for k = 1, 10000 do
     local path = k == 1 and name or name .. "-" .. k
@@ -75,9 +42,10 @@ local function make_fresh_directory(case, seed)
   errors.raise(2, name, "too many folders of this name")
 end
 
+-- What a process left that was killed before the run had its config does not count.
 local function check_empty(directory)
-  for _, name in ipairs(list(directory)) do
-    if name ~= "run.lock" then
+  for _, name in ipairs(files.list(directory)) do
+    if name ~= "run.lock" and not name:match("^final_config%.yaml%..*%.tmp$") then
       errors.raise(2, directory, "is not empty", "--resume goes on with the run in it")
     end
   end
@@ -86,19 +54,29 @@ end
 --- run.create{case =, seed =, config_writer = [, directory =]} -> run
 -- A new run's folder, locked, with final_config.yaml written by config_writer(path). Without a directory, a
 -- fresh one out/CASE_seedSEED_YYYYMMDD-HHMMSS. An existing directory must be empty. Call this last, when
--- nothing that the user gave can be refused any more.
+-- nothing that the user gave can be refused any more. If config_writer raises an error, nothing is left.
 function run.create(settings)
   local directory = settings.directory and settings.directory:gsub("(.)/+$", "%1")
+  local missing = files.missing_folders(directory or "out")
   if directory then
-    make_directory(directory, true)
+    files.make_directory(directory, true)
   else
     directory = make_fresh_directory(settings.case, settings.seed)
+    table.insert(missing, 1, directory)
   end
   check_empty(directory)
   local self = new(directory)
   self:lock()
-  check_empty(directory) -- another process may have been faster
-  settings.config_writer(self:config_path())
+  local ok, message = pcall(function()
+    check_empty(directory) -- another process may have been faster
+    settings.config_writer(self:config_path())
+  end)
+  if not ok then
+    if #missing > 0 then os.remove(directory .. "/run.lock") end
+    self:close()
+    for _, folder in ipairs(missing) do posix.remove(folder) end
+    error(message, 0)
+  end
   return self
 end
 
@@ -161,21 +139,23 @@ end
 -- Before going on from step `step`: drop the lines of metrics.jsonl from that step on, which are about to be
 -- written again, whatever is no whole line, and half-written files. The file is replaced at once.
 function Run:cut_metrics(step)
-  tidy(self.directory)
+  for _, folder in ipairs{"", "/checkpoints", "/figures", "/target"} do
+    if posix.is_directory(self.directory .. folder) then files.tidy(self.directory .. folder) end
+  end
   local path = metrics_path(self)
   if not posix.is_file(path) then return end
   if self.metrics then
     self.metrics:close()
     self.metrics = nil
   end
-  local text, kept = read(path), {}
+  local text, kept = files.read(path), {}
   for line in text:gmatch("([^\n]*)\n") do
     local row = json.decode(line)
     local row_step = type(row) == "table" and row.step
     if math.type(row_step) == "integer" and row_step < step then kept[#kept + 1] = line .. "\n" end
   end
   local remaining = table.concat(kept)
-  if remaining ~= text then write(path, remaining) end
+  if remaining ~= text then files.write(path, remaining) end
 end
 
 -- ---- checkpoints --------------------------------------------------------------------------------
@@ -188,7 +168,7 @@ end
 function Run:checkpoints()
   local steps, folder = {}, self.directory .. "/checkpoints"
   if not posix.is_directory(folder) then return steps end
-  for _, name in ipairs(list(folder)) do
+  for _, name in ipairs(files.list(folder)) do
     steps[#steps + 1] = math.tointeger(tonumber(name:match("^step_(%d+)%.safetensors$")))
   end
   table.sort(steps)
@@ -208,14 +188,14 @@ local function prune(self, newest)
   for i = 1, #kept - CHECKPOINTS_KEPT do os.remove(checkpoint_path(self, kept[i])) end
 end
 
---- run:save_checkpoint(step, tensors [, metadata])
--- Write the state before step `step`, name -> tensor and metadata of strings, and drop all checkpoints but
--- the last two.
-function Run:save_checkpoint(step, tensors, metadata)
+--- run:save_checkpoint(step, tensors)
+-- Write the state before step `step`, name -> tensor, with the step as metadata, and drop all checkpoints but the last
+-- two.
+function Run:save_checkpoint(step, tensors)
   local folder = self.directory .. "/checkpoints"
-  make_directory(folder)
-  tidy(folder)
-  core.safetensors_save(checkpoint_path(self, step), tensors, metadata or {})
+  files.make_directory(folder)
+  files.tidy(folder)
+  core.safetensors_save(checkpoint_path(self, step), tensors, {step = tostring(step)})
   prune(self, step)
 end
 
@@ -228,6 +208,9 @@ function Run:load_checkpoint(step)
       #steps > 0 and "there is " .. table.concat(steps, ", ") or "there is none")
   end
   local tensors, metadata = core.safetensors_load(path)
+  if metadata.step ~= tostring(step) then
+    errors.raise(2, path, ("holds the state of step %s"):format(tostring(metadata.step)))
+  end
   return tensors, metadata, path
 end
 
@@ -252,13 +235,13 @@ local function summary_path(self) return self.directory .. "/summary.json" end
 
 --- run:write_summary(summary)
 -- Write summary.json: keys sorted, NaN and infinities as null.
-function Run:write_summary(summary) write(summary_path(self), json.encode_pretty(summary)) end
+function Run:write_summary(summary) files.write(summary_path(self), json.encode_pretty(summary)) end
 
 --- run:summary() -> table, or nil where there is no summary.json
 function Run:summary()
   local path = summary_path(self)
   if not posix.is_file(path) then return nil end
-  local summary, message = json.decode(read(path))
+  local summary, message = json.decode(files.read(path))
   if type(summary) ~= "table" then errors.raise(2, path, message or "expected a JSON object") end
   return summary
 end
@@ -270,11 +253,26 @@ function Run:is_finished()
   return steps ~= nil and posix.is_file(checkpoint_path(self, steps))
 end
 
---- run:figure_path(name) -> figures/NAME.png in the run's folder, which is there from then on
-function Run:figure_path(name)
-  local path = ("%s/figures/%s.png"):format(self.directory, name)
-  make_directory(path:match("^(.*)/"), true)
-  return path
+--- run:make_figures_folder() -> true, or nil and the reason
+function Run:make_figures_folder()
+  local folder = self.directory .. "/figures"
+  if posix.is_directory(folder) then return true end
+  local ok, message = posix.make_directory(folder)
+  return ok, message and folder .. ": " .. message
+end
+
+--- run:figure_path(name) -> figures/NAME.png in the run's folder
+function Run:figure_path(name) return ("%s/figures/%s.png"):format(self.directory, name) end
+
+--- run:metrics_rows() -> list of the rows of metrics.jsonl, as tables
+function Run:metrics_rows()
+  local rows, path = {}, metrics_path(self)
+  if not posix.is_file(path) then return rows end
+  for line in files.read(path):gmatch("([^\n]*)\n") do
+    local row = json.decode(line)
+    if type(row) == "table" then rows[#rows + 1] = row end
+  end
+  return rows
 end
 
 return run

@@ -177,16 +177,14 @@ schema.tms_target = {
     description = "Groups of features, counted from 0, that are active together."},
 }
 
---- schema.model_classes: pretrained_model_class -> {model = our name, task = its task_name}. Names of the
--- public code,
--- and our own.
+--- schema.model_classes: pretrained_model_class, as the public code names it -> its task_name.
 schema.model_classes = {
-  ["spd.experiments.tms.models.TMSModel"] = {model = "tms", task = "tms"},
-  ["spd.experiments.resid_mlp.models.ResidualMLP"] = {model = "residual_mlp", task = "residual_mlp"},
-  ["transformers.LlamaForCausalLM"] = {model = "llama", task = "lm"},
-  ["transformers.GPT2LMHeadModel"] = {model = "gpt2", task = "lm"},
-  ["transformers.GPTNeoForCausalLM"] = {model = "gpt_neo", task = "lm"},
-  ["transformers.AutoModelForCausalLM"] = {model = "auto", task = "lm"},
+  ["spd.experiments.tms.models.TMSModel"] = "tms",
+  ["spd.experiments.resid_mlp.models.ResidualMLP"] = "residual_mlp",
+  ["transformers.LlamaForCausalLM"] = "lm",
+  ["transformers.GPT2LMHeadModel"] = "lm",
+  ["transformers.GPTNeoForCausalLM"] = "lm",
+  ["transformers.AutoModelForCausalLM"] = "lm",
 }
 
 --- schema.losses: the keys of which at least one must be a number.

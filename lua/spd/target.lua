@@ -5,6 +5,8 @@
 local core = require "spd.core"
 local config_module = require "spd.config"
 local errors = require "spd.errors"
+local files = require "spd.files"
+local memory = require "spd.memory"
 local posix = core.posix
 
 local target = {}
@@ -22,87 +24,107 @@ function target.config_path(weights_path)
   return (weights_path:match("^(.*/)") or "") .. "target_config.yaml"
 end
 
---- target.load(kind, weights_path) -> model, target config
--- The model of a weights file and of the target_config.yaml beside it.
-function target.load(kind, weights_path)
+-- The config beside a weights file, which says what model it is.
+local function config_beside(weights_path, kind)
   local path = target.config_path(weights_path)
   if not posix.is_file(path) then
     errors.raise(2, weights_path, "no " .. path .. " beside it, which says what model it is")
   end
-  local settings = config_module.load_target(path, kind)
+  return (config_module.load_target(path, kind))
+end
+
+--- target.load(kind, weights_path) -> model, target config
+-- The model of a weights file and of the target_config.yaml beside it.
+function target.load(kind, weights_path)
+  local settings = config_beside(weights_path, kind)
   local model = target.kind(kind).from_config(settings)
   model:load(weights_path)
   return model, settings
 end
 
---- target.refuse_existing(folder)
--- Raise an error if a target is there: nothing overwrites a trained one.
-function target.refuse_existing(folder)
-  if posix.is_file(folder .. "/target.safetensors") then
-    errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out")
-  end
+local WEIGHTS = "target.safetensors"
+
+-- Write target_config.yaml, then the weights: a weights file is never without its config.
+local function write(model, settings, folder)
+  config_module.write(folder .. "/target_config.yaml", settings)
+  model:save(folder .. "/" .. WEIGHTS)
 end
 
 --- target.save(model, settings, folder)
--- Write target_config.yaml, then target.safetensors: a weights file is never without its config.
+-- Keep a target and the config it was trained with in a folder.
 function target.save(model, settings, folder)
-  local ok, message = posix.make_directory(folder, true)
-  if not ok then errors.raise(2, folder, message) end
-  config_module.write(folder .. "/target_config.yaml", settings, model.kind .. "_target")
-  model:save(folder .. "/target.safetensors")
+  files.make_directory(folder, true)
+  write(model, settings, folder)
+end
+
+-- Make the folder, and wait until no other process trains in it.
+local function lock_folder(folder)
+  files.make_directory(folder, true)
+  local lock, reason = posix.lock(folder .. "/training.lock")
+  if not lock then errors.raise(2, folder, reason) end
+  files.tidy(folder)
+  return lock
+end
+
+--- target.train(kind, settings, folder, progress) -> model, loss; nil if there is one by now
+-- Train a target and keep it in a folder. Nothing overwrites a trained target: of two processes that train in one
+-- folder, the later one waits and then returns nil. progress() makes the display.
+function target.train(kind, settings, folder, progress)
+  local module = target.kind(kind)
+  memory.require(module.training_bytes(settings), "the target's training", "a smaller model or batch_size")
+  local lock <close> = lock_folder(folder)
+  if posix.is_file(folder .. "/" .. WEIGHTS) then return nil end
+  local model, loss = module.train(settings, progress())
+  write(model, settings, folder)
+  return model, loss
 end
 
 local function folder_of(path) return path:match("^(.*)/") or "." end
 
--- Refuse a path where a target is to be trained but could not be kept.
+-- A target that is trained on demand has a folder of its own.
 local function check_new_path(path)
-  if path:match("[^/]*$") ~= "target.safetensors" then
+  if path:match("[^/]*$") ~= WEIGHTS then
     errors.raise(2, "pretrained_model_path", path .. " does not exist",
-      "a target that is trained on demand must be named target.safetensors")
-  end
-  local folder = folder_of(path)
-  while folder ~= "" and not posix.is_directory(folder) do
-    if posix.is_file(folder) then errors.raise(2, "pretrained_model_path", folder .. " is not a folder") end
-    folder = folder:match("^(.*)/") or ""
+      "a target that is trained on demand must be named " .. WEIGHTS)
   end
 end
 
--- The config that describes the target of a decomposition: beside its weights, or the one to train it with.
+-- The config that describes the target of a decomposition, whether it is trained, and warnings: the config beside its
+-- weights, or the one to train it with.
 local function described_by(config)
   local kind, path = config.task_config.task_name, config.pretrained_model_path
-  if posix.is_file(path) then return config_module.load_target(target.config_path(path), kind), true end
+  if posix.is_file(path) then return config_beside(path, kind), true, {} end
   if posix.is_directory(path) then errors.raise(2, "pretrained_model_path", path .. " is a folder, not a file") end
   if not config.target_config then
     errors.raise(2, "pretrained_model_path", path .. " does not exist", "name a target_config to train it")
   end
   check_new_path(path)
-  return config_module.load_target(config.target_config, kind), false
+  local settings, warnings = config_module.load_target(config.target_config, kind)
+  return settings, false, warnings
 end
 
---- target.describe(config) -> model
--- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained.
+--- target.describe(config) -> model, target config, warnings
+-- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained. warnings: a list
+-- of lines about the target's config.
 function target.describe(config)
   local kind = config.task_config.task_name
-  local settings, exists = described_by(config)
-  if exists then return (target.load(kind, config.pretrained_model_path)) end
-  return target.kind(kind).from_config(settings)
+  local settings, exists, warnings = described_by(config)
+  local module = target.kind(kind)
+  memory.require(exists and module.model_bytes(settings) or module.training_bytes(settings), "the target",
+    "a smaller model or batch_size")
+  if exists then return (target.load(kind, config.pretrained_model_path)), settings, {} end
+  return module.from_config(settings), settings, warnings
+end
+
+--- target.prepare(config)
+-- Make the folder in which a target that does not exist yet will be trained; an error if it cannot be used.
+function target.prepare(config)
+  local path = config.pretrained_model_path
+  if not posix.is_file(path) then lock_folder(folder_of(path)):close() end
 end
 
 --- target.steps(config) -> how many steps the training of a decomposition config's target takes.
 function target.steps(config) return (described_by(config)).steps end
-
--- Train under a lock, unless another process has done so by the time we hold it.
-local function train_once(kind, weights_path, settings, progress)
-  local folder = folder_of(weights_path)
-  local ok, message = posix.make_directory(folder, true)
-  if not ok then errors.raise(2, folder, message) end
-  local lock <close>, reason = posix.lock(folder .. "/training.lock")
-  if not lock then errors.raise(2, folder, reason) end
-  if not posix.is_file(weights_path) then
-    local model = target.kind(kind).train(settings, progress())
-    target.save(model, settings, folder)
-  end
-end
 
 --- target.get(config, progress) -> model, target config
 -- The target of a decomposition config: loaded from pretrained_model_path, or, where that file does not exist,
@@ -111,7 +133,7 @@ end
 function target.get(config, progress)
   local kind, path = config.task_config.task_name, config.pretrained_model_path
   local settings, exists = described_by(config)
-  if not exists then train_once(kind, path, settings, progress) end
+  if not exists then target.train(kind, settings, folder_of(path), progress) end
   return target.load(kind, path)
 end
 

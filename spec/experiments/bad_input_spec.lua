@@ -66,7 +66,7 @@ local overrides = {
   {"pretrained_model_class=spd.experiments.resid_mlp.models.ResidualMLP", "task_name: expected residual_mlp"},
   {"pretrained_model_path=wandb:me/project/runs/1", "pretrained_model_path: .*Weights & Biases %(name a local"},
   {"pretrained_model_path=/nowhere/model.pth", "/nowhere/model%.pth does not exist"},
-  {"pretrained_model_path=/etc/passwd/target.safetensors", "/etc/passwd is not a folder"},
+  {"pretrained_model_path=/etc/passwd/target.safetensors", "/etc/passwd: is not a folder"},
   {"pretrained_model_path=/tmp", "/tmp is a folder"},
 }
 

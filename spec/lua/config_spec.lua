@@ -85,7 +85,7 @@ describe("spd.config", function()
       it("takes configs/" .. name .. ".yaml and its target", function()
         local c, warnings = config.load("configs/" .. name .. ".yaml")
         assert.same({}, warnings)
-        assert.equal("tms", config.model(c))
+        assert.equal("tms", c.task_config.task_name)
         local target = config.load_target(c.target_config, "tms")
         assert.equal(target.fixed_identity_hidden_layers, #c.target_module_patterns == 3)
         local case = c.target_config:match("([^/]+)%.yaml$")
@@ -99,7 +99,7 @@ describe("spd.config", function()
     it("takes the tasks residual_mlp and lm", function()
       local c = load_with {task_config = "{task_name: residual_mlp, feature_probability: 0.01}",
         pretrained_model_class = "spd.experiments.resid_mlp.models.ResidualMLP"}
-      assert.equal("residual_mlp", config.model(c))
+      assert.equal("residual_mlp", c.task_config.task_name)
       c = load_with {task_config = "{task_name: lm}",
         pretrained_model_class = "transformers.LlamaForCausalLM",
         pretrained_model_path = false, pretrained_model_name_hf = "a/b"}

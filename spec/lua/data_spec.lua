@@ -183,10 +183,16 @@ describe("data.sparse_features refuses", function()
     assert.matches("^synced_inputs: 0.5 is not a feature", refused{synced_inputs = {{0.5}}})
   end)
 
-  it("groups with a fixed number of active features", function()
-    assert.matches("^synced_inputs: with data_generation_type 'exactly_one_active'",
-      refused{synced_inputs = {{0, 1}}, data_generation_type = "exactly_one_active"})
-  end)
+end)
+
+it("groups of features are without effect with a fixed number of active ones", function()
+  local function batch(synced_inputs)
+    return data.sparse_features{
+      n_features = 4, batch_size = 50, seed = 1, synced_inputs = synced_inputs, data_generation_type =
+      "exactly_one_active",
+    }:batch(3):totable()
+  end
+  assert.same(batch(nil), batch{{0, 1}})
 end)
 
 describe("core.fill_sparse_features", function()

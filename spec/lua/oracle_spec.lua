@@ -71,6 +71,21 @@ describe("oracle.check", function()
     assert.same({"out.target"}, found.FAILED)
   end)
 
+  it("fails at a result that only has as many entries", function()
+    local found = changed(function(tensors)
+      local target = tensors["out.target"]
+      tensors["out.target"] = core.reshape(target, target:size(1) * target:size(2))
+    end)
+    assert.same({"out.target"}, found.FAILED)
+  end)
+
+  it("refuses a file whose tensors do not fit together", function()
+    local ok, err = pcall(changed, function(tensors) tensors["in.W.linear1"] = core.zeros(3, 3) end)
+    assert.is_false(ok)
+    assert.equal(2, type(err) == "table" and err.status, tostring(err))
+    assert.matches("the step cannot be computed: [^\n]+$", tostring(err))
+  end)
+
   it("fails where a result is missing", function()
     local found = changed(function(tensors) tensors["out.grad.V.linear1"] = nil end)
     assert.same({"out.grad.V.linear1"}, found.missing)

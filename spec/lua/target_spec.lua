@@ -90,8 +90,8 @@ describe("target", function()
       refusal(target.describe, config(folder .. "/none.safetensors", training)))
     assert.matches("must be named target.safetensors",
       refusal(target.describe, config(folder .. "/my_target.safetensors", training)))
-    assert.equal(("pretrained_model_path: %s is not a folder"):format(training),
-      refusal(target.describe, config(training .. "/a/target.safetensors", training)))
+    assert.equal(("%s: is not a folder"):format(training),
+      refusal(target.prepare, config(training .. "/target.safetensors", training)))
     assert.equal(("pretrained_model_path: %s is a folder, not a file"):format(folder),
       refusal(target.describe, config(folder, training)))
   end)
@@ -104,10 +104,35 @@ describe("target", function()
     assert.matches("no target model for 'lm'", refusal(target.kind, "lm"))
   end)
 
-  it("is not overwritten by hand", function()
-    target.refuse_existing(folder)
+  it("is not overwritten", function()
     get(config(folder .. "/target.safetensors", training))
-    assert.equal(folder .. ": holds a trained target (remove it, or name another folder with --out)",
-      refusal(target.refuse_existing, folder))
+    local bytes = experiment.read(folder .. "/target.safetensors")
+    local settings = config_module.load_target(training, "tms", {"seed=5"})
+    assert.is_nil(target.train("tms", settings, folder, function() error("trains again") end))
+    assert.equal(bytes, experiment.read(folder .. "/target.safetensors"))
+  end)
+
+  it("that becomes NaN is not kept", function()
+    local settings = config_module.load_target(training, "tms", {"lr=1e30"})
+    local ok, err = pcall(target.train, "tms", settings, folder .. "/nan", function() return silent end)
+    assert.same({false, 1}, {ok, err.status})
+    assert.matches("^target step %d+: its loss is", err.message)
+    assert.is_false(posix.is_file(folder .. "/nan/target.safetensors"))
+  end)
+
+  it("whose weights are not finite is refused", function()
+    local model = get(config(folder .. "/target.safetensors", training))
+    model.by_name.linear2.bias:set(0 / 0, 5)
+    model:save(folder .. "/target.safetensors")
+    assert.matches("target%.safetensors: tensor 'linear2%.bias' has entries that are NaN or infinite",
+      refusal(target.describe, config(folder .. "/target.safetensors")))
+  end)
+
+  it("that cannot fit into memory is refused before anything is made", function()
+    local settings = experiment.read(training):gsub("n_hidden: %d+", "n_hidden: 2000000000")
+    experiment.write(folder .. "/huge.yaml", settings)
+    assert.matches("^memory: the target needs about .* are available",
+      refusal(target.describe, config(folder .. "/huge/target.safetensors", folder .. "/huge.yaml")))
+    assert.is_false(posix.is_directory(folder .. "/huge"))
   end)
 end)

@@ -1,6 +1,7 @@
 --- The toy model of superposition: ReLU(linear2(hidden ... (linear1 x)) + b), linear2 the transpose of linear1.
 local core = require "spd.core"
 local data = require "spd.data"
+local interrupts = require "spd.interrupts"
 local model = require "spd.model"
 local optimize = require "spd.optimize"
 
@@ -77,6 +78,21 @@ function tms.dataset(settings)
   }
 end
 
+--- tms.model_bytes(config), tms.training_bytes(config) -> bytes
+-- Memory that the model of a target-training config takes, and its training: gradients and two moments of all weights,
+-- and about six buffers for every layer's output of a batch.
+function tms.model_bytes(config)
+  local c, LAYER_BYTES = config.tms_model_config, 1024
+  local n, d, hidden = c.n_features + 0.0, c.n_hidden + 0.0, c.n_hidden_layers + 0.0
+  return 4 * (2 * n * d + n + hidden * d * d) + (2 + hidden) * LAYER_BYTES
+end
+
+function tms.training_bytes(config)
+  local c = config.tms_model_config
+  local outputs = 2.0 * c.n_features + c.n_hidden * (1.0 + c.n_hidden_layers)
+  return 4 * tms.model_bytes(config) + 4 * 6 * config.batch_size * outputs
+end
+
 -- As in PyTorch with tied storage: each tied weight has a gradient and an Adam state of its own, and both
 -- updates apply.
 local function add_parameters(optimizer, target)
@@ -89,8 +105,10 @@ local function add_parameters(optimizer, target)
 end
 
 --- tms.train(config, progress) -> model, loss
--- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does.
+-- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does. A loss that
+-- is not finite is an error.
 function tms.train(config, progress)
+  local _ <close> = interrupts.catch()
   local target = tms.from_config(config)
   local batches = tms.dataset{
     target_config = config, task = config, batch_size = config.batch_size, seed = config.seed, purpose = "target data",
@@ -107,9 +125,15 @@ function tms.train(config, progress)
       tape:backward{value}
       loss = value:item()
     end
+    optimize.require_finite(loss, "target step " .. step, "its loss")
     optimizer:step(optimize.learning_rate(config, step))
     optimizer:zero_gradients()
-    progress:update(step, {["loss/total"] = loss}, (step + 1) % 1000 == 0)
+    local done = step + 1
+    progress:update(done, {["loss/total"] = loss}, done % 1000 == 0 or done == config.steps)
+    if interrupts.pending() and done < config.steps then
+      progress:finish()
+      interrupts.stop(("the target's training stopped after %d steps"):format(done), "nothing of it is kept")
+    end
   end
   progress:finish()
   return target, loss
