@@ -25,8 +25,8 @@ end
 --- The modules of the package, for help() and completion.
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
-  "experiment", "fields", "figures", "files", "gnuplot", "interrupts", "json", "losses", "memory", "metrics", "model", "optimize", "oracle",
-  "progress", "run", "schema", "seeds", "target", "yaml",
+  "experiment", "fields", "figures", "files", "gnuplot", "interrupts", "json", "losses", "memory", "metrics",
+  "model", "optimize", "oracle", "progress", "run", "schema", "seeds", "target", "yaml",
 }
 
 local is_module = {}

@@ -188,7 +188,7 @@ function optimize.run(settings)
     optimizer = settings.components:optimizer(), saved_at = posix.monotonic_time(),
   }, Loop)
   local first = loop.run and loop:resume() or 0
-  local _ <close> = interrupts.catch()
+  local guard <close> = interrupts.catch()
   local started, numbers = posix.monotonic_time(), nil
   for step = first, loop.config.steps do
     local logging

@@ -230,7 +230,8 @@ describe("a run", function()
       assert.equal(1, #warnings)
       assert.matches("step_3.safetensors", warnings[1], 1, true)
       -- one of another step's state is none
-      assert(os.rename(r.directory .. "/checkpoints/step_2.safetensors", r.directory .. "/checkpoints/step_3.safetensors"))
+      local checkpoint = r.directory .. "/checkpoints/step_%d.safetensors"
+      assert(os.rename(checkpoint:format(2), checkpoint:format(3)))
       assert.equal(1, (r:latest_checkpoint()))
       assert.matches("holds the state of step 2", warnings[2], 1, true)
       r:save_checkpoint(2, tensors(2))

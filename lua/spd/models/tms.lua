@@ -108,7 +108,7 @@ end
 -- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does. A loss that
 -- is not finite is an error.
 function tms.train(config, progress)
-  local _ <close> = interrupts.catch()
+  local guard <close> = interrupts.catch()
   local target = tms.from_config(config)
   local batches = tms.dataset{
     target_config = config, task = config, batch_size = config.batch_size, seed = config.seed, purpose = "target data",
