@@ -78,15 +78,17 @@ function tms.dataset(settings)
   }
 end
 
---- tms.model_bytes(config), tms.training_bytes(config) -> bytes
--- Memory that the model of a target-training config takes, and its training: gradients and two moments of all weights,
--- and about six buffers for every layer's output of a batch.
+--- tms.model_bytes(config) -> bytes
+-- Memory that the model of a target-training config takes.
 function tms.model_bytes(config)
   local c, LAYER_BYTES = config.tms_model_config, 1024
   local n, d, hidden = c.n_features + 0.0, c.n_hidden + 0.0, c.n_hidden_layers + 0.0
   return 4 * (2 * n * d + n + hidden * d * d) + (2 + hidden) * LAYER_BYTES
 end
 
+--- tms.training_bytes(config) -> bytes
+-- What its training takes: gradients and two moments of all weights, and about six buffers for every layer's output of
+-- a batch.
 function tms.training_bytes(config)
   local c = config.tms_model_config
   local outputs = 2.0 * c.n_features + c.n_hidden * (1.0 + c.n_hidden_layers)
