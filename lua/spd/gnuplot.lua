@@ -321,7 +321,7 @@ end
 -- The page as PNG; program: the gnuplot to run.
 function Page:png(program)
   program = program or "gnuplot"
-  local status, bytes, messages = core.posix.run({program, "-d", "-"}, {stdin = self:script()})
+  local status, bytes, messages = core.posix.run({program, "-d", "-"}, {stdin = self:script(), apart = true})
   if not status then
     return nil, ("%s: %s (figures need gnuplot; on Debian: apt install gnuplot-nox)"):format(program, bytes)
   end

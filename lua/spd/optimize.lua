@@ -188,6 +188,7 @@ function optimize.run(settings)
     optimizer = settings.components:optimizer(), saved_at = posix.monotonic_time(),
   }, Loop)
   local first = loop.run and loop:resume() or 0
+  if first > 0 then loop.progress:message(("goes on at step %d"):format(first)) end
   local guard <close> = interrupts.catch()
   local started, numbers = posix.monotonic_time(), nil
   for step = first, loop.config.steps do
