@@ -23,9 +23,10 @@ target.refuse_existing(folder)
 local model, loss = tms.train(config, progress.new{title = "target", steps = config.steps, quiet = options.quiet})
 target.save(model, config, folder)
 
-local magnitudes, outputs = {0.25, 0.5, 0.75, 1}, {}
-for i, magnitude in ipairs(magnitudes) do
-  outputs[i] = model:run(core.eye(tms.n_features(config)) * magnitude):totable()
+local magnitudes, outputs = {}, {}
+for i = 1, 41 do
+  magnitudes[i] = (i - 1) / 40
+  outputs[i] = model:run(core.eye(tms.n_features(config)) * magnitudes[i]):totable()
 end
 local drawn, problem = figures.target_tms(folder .. "/target.png",
   {W1 = model.by_name.linear1.weight:totable(), magnitudes = magnitudes, outputs = outputs})
