@@ -119,6 +119,7 @@ describe("analysis.draw: heat maps", function()
         assert.is_near(number == IMPORTANT.linear2[i] and 1 or 0, linear2.values[i][j], 1e-6)
       end
     end
+    assert.is_near(2, drawn.causal_importances_upper_leaky.subject[1].values[1][1], 1e-6)
     local first = drawn.subcomponents.subject[1]
     assert.same({2, 0, 0}, {first.V[1][1], first.V[2][1], first.V[3][1]})
     assert.same({0, 1}, first.U[1])
