@@ -271,6 +271,8 @@ describe("figures: heat maps", function()
     layer.components = {{index = 7, W = identity(2, 2)}}
     local script = heatmaps.hidden_layers{layer}:script()
     assert.is_truthy(script:find("'h: 1 of 20 subcomponents shown'", 1, true))
+    for i = 1, 20 do layer.components[i] = layer.components[1] end
+    assert.is_truthy(heatmaps.hidden_layers{layer}:script():find("'h: 14 of 20 subcomponents shown'", 1, true))
     for _, label in ipairs{"'Input'", "'Output'"} do assert.is_truthy(script:find(label, 1, true)) end
   end)
 

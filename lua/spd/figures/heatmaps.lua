@@ -10,6 +10,7 @@ local LABEL_COLUMN, TICK_COLUMN = 28, 46 -- left of a map: its label turned upwa
 local BAR_COLUMN = 128 -- the scale of colours right of all maps
 local GAP = 18
 local MISSING = "#bbbbbb" -- shows where an entry is NaN
+local MOST_COMPONENTS = 14 -- shown of a hidden layer
 local MOST_PRINTED = 4 -- a map of at most that many rows and columns has its values printed
 
 -- ---- one map ------------------------------------------------------------------------------------
@@ -295,7 +296,8 @@ function heatmaps.hidden_layers(layers, options)
     local maps = {
       {title = "Target model", rows = layer.target}, {title = "Sum of components", rows = layer.sum},
     }
-    for _, component in ipairs(layer.components or {}) do
+    for k, component in ipairs(layer.components or {}) do
+      if k > MOST_COMPONENTS then break end
       maps[#maps + 1] = {title = "Subcomponent " .. component.index, rows = component.W}
     end
     for _, map in ipairs(maps) do
