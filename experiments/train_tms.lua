@@ -27,9 +27,10 @@ local model, loss = target.train("tms", config, folder, function()
 end)
 if not model then errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out") end
 
-local magnitudes, outputs = {0.25, 0.5, 0.75, 1}, {}
-for i, magnitude in ipairs(magnitudes) do
-  outputs[i] = model:run(core.eye(tms.n_features(config)) * magnitude):totable()
+local magnitudes, outputs = {}, {}
+for i = 1, 41 do
+  magnitudes[i] = (i - 1) / 40
+  outputs[i] = model:run(core.eye(tms.n_features(config)) * magnitudes[i]):totable()
 end
 local drawn, problem = figures.target_tms(folder .. "/target.png",
   {W1 = model.by_name.linear1.weight:totable(), magnitudes = magnitudes, outputs = outputs})

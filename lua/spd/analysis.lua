@@ -12,9 +12,6 @@ local function draw(subject, name, ...)
   if not ok and not subject.problem then subject.problem = reason end
 end
 
---- analysis.magnitude: of the one-hot inputs whose causal importances are scored and drawn.
-analysis.magnitude = 0.75
-
 --- analysis.score(subject) -> table
 -- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix ->
 -- integer), target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
@@ -22,7 +19,7 @@ function analysis.score(subject)
   local components = subject.components
   local scores = {n_alive = evaluate.alive(components, subject.evaluation_data, subject.config)}
   if subject.solution then
-    local lower = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
+    local lower = evaluate.one_hot_importances(components, subject.n_features, evaluate.magnitude)
     scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
   end
   if subject.kind == "tms" and components.by_name.linear1 then
@@ -34,13 +31,46 @@ function analysis.score(subject)
   return scores
 end
 
--- ---- figures ------------------------------------------------------------------------------------
+-- ---- heat maps ----------------------------------------------------------------------------------
 
--- Importances with their columns in an order that shows the structure; returns the order too.
-local function permuted(rows, solution)
-  local is_dense = solution and solution.kind == "dense"
-  local order = is_dense and metrics.mass_permutation(rows) or metrics.greedy_permutation(rows)
-  return metrics.permute_columns(rows, order), order
+-- Subcomponents are numbered from 0, as in a checkpoint's tensors.
+local function numbers_of(order)
+  local numbers = {}
+  for i, c in ipairs(order) do numbers[i] = c - 1 end
+  return numbers
+end
+
+-- By matrix, the order of its subcomponents that shows the structure, in all heat maps; where no solution is known, the
+-- most important ones first. Component c of a tied matrix is component c of its partner, so both have one order.
+local function orders_of(subject)
+  local orders = {}
+  for _, matrix in ipairs(subject.components.matrices) do
+    local name = (matrix.transposed_of or matrix).name
+    if not orders[name] then
+      local wanted = subject.solution and subject.solution[name]
+      local order = wanted and wanted.kind == "identity" and metrics.greedy_permutation or metrics.mass_permutation
+      orders[name] = order(subject.lower and subject.lower[name] or {subject.means[name]})
+    end
+    orders[matrix.name] = orders[name]
+  end
+  return orders
+end
+
+local function draw_importances(subject, path)
+  local title = ("Causal importances, one-hot inputs of magnitude %g"):format(evaluate.magnitude)
+  local function panels(importances)
+    local list = {}
+    for i, matrix in ipairs(subject.components.matrices) do
+      local name, order = matrix.name, subject.orders[matrix.name]
+      list[i] = {
+        name = name, values = metrics.permute_columns(importances[name], order), columns = numbers_of(order),
+      }
+    end
+    return list
+  end
+  draw(subject, "causal_importances", path "causal_importances", panels(subject.lower), {title = title})
+  draw(subject, "causal_importances", path "causal_importances_upper_leaky", panels(subject.upper),
+    {title = title, upper = true})
 end
 
 local function permuted_rows(rows, order)
@@ -49,127 +79,203 @@ local function permuted_rows(rows, order)
   return out
 end
 
-local function importance_panels(components, importances, solution)
-  local panels, orders = {}, {}
-  for i, matrix in ipairs(components.matrices) do
-    local rows, order = permuted(importances[matrix.name], solution[matrix.name])
-    panels[i], orders[matrix.name] = {name = matrix.name, values = rows}, order
+-- V and U of every matrix; those of a tied one are its partner's, transposed.
+local function draw_components(subject, path)
+  local components, list, tied = subject.components, {}, {}
+  for _, matrix in ipairs(components.matrices) do
+    if matrix.transposed_of then tied[matrix.transposed_of.name] = matrix.name end
   end
-  return panels, orders
+  for _, matrix in ipairs(components.matrices) do
+    local name, order = matrix.name, subject.orders[matrix.name]
+    if not matrix.transposed_of then
+      list[#list + 1] = {
+        name = name, tied = tied[name], columns = numbers_of(order),
+        V = metrics.permute_columns(components:V(name):totable(), order),
+        U = permuted_rows(components:U(name):totable(), order),
+      }
+    end
+  end
+  draw(subject, "components", path "subcomponents", list)
 end
 
-local function draw_importances(subject, path)
-  local components, solution = subject.components, subject.solution
-  local lower, upper = evaluate.one_hot_importances(components, subject.n_features, analysis.magnitude)
-  local title = ("Causal importances, one-hot inputs of magnitude %g"):format(analysis.magnitude)
-  local lower_panels = importance_panels(components, lower, solution)
-  draw(subject, "causal_importances", path "causal_importances", lower_panels, {title = title})
-  local panels, orders = importance_panels(components, upper, solution)
-  draw(subject, "causal_importances", path "causal_importances_upper_leaky", panels, {title = title, upper = true})
-  local matrices = {}
-  for i, matrix in ipairs(components.matrices) do
-    local order = orders[matrix.name]
-    matrices[i] = {
-      name = matrix.name,
-      V = metrics.permute_columns(components:V(matrix.name):totable(), order),
-      U = permuted_rows(components:U(matrix.name):totable(), order),
-    }
-  end
-  draw(subject, "components", path "subcomponents", matrices)
-end
+-- ---- distributions ------------------------------------------------------------------------------
 
-local function draw_distributions(subject, path)
-  local components = subject.components
-  local histograms, counts, means = {}, {}, {}
+local function draw_histograms(subject, path)
+  local components, panels = subject.components, {}
   local x = subject.evaluation_data:batch(0)
-  local _, inputs = components:run_target(x)
-  local lower = components:importances(inputs)
-  local active, examples = evaluate.activation_counts(components, subject.evaluation_data, subject.config)
-  local mean = evaluate.mean_importances(components, subject.evaluation_data, subject.config)
+  local histograms, examples = evaluate.histograms(components, x)
   for i, matrix in ipairs(components.matrices) do
-    local name, values = matrix.name, {}
-    for _, row in ipairs(lower[name]:totable()) do table.move(row, 1, #row, #values + 1, values) end
-    histograms[i] = {name = name, values = values}
-    local rates = {}
-    for c, count in ipairs(active[name]) do rates[c] = count / examples end
-    counts[i], means[i] = {name = name, counts = rates}, {name = name, values = mean[name]}
+    panels[i] = histograms[matrix.name]
+    panels[i].name = matrix.name
   end
-  draw(subject, "histograms", path "importance_histograms", histograms)
-  draw(subject, "activation_counts", path "activation_rates", counts)
+  draw(subject, "histograms", path "importance_histograms", panels,
+    {title = ("Causal importances (lower-leaky) on %d examples"):format(examples)})
+end
+
+local function draw_activity(subject, path)
+  local components, data, config = subject.components, subject.evaluation_data, subject.config
+  local active, examples = evaluate.activation_counts(components, data, config)
+  local counts, means = {}, {}
+  for i, matrix in ipairs(components.matrices) do
+    local name, rates = matrix.name, {}
+    for c, count in ipairs(active[name]) do rates[c] = count / examples end
+    counts[i], means[i] = {name = name, counts = rates}, {name = name, values = subject.means[name]}
+  end
+  draw(subject, "activation_counts", path "activation_rates", counts, {
+    label = ("Fraction of examples with importance > %g"):format(evaluate.alive_threshold),
+    threshold = evaluate.alive_rate,
+  })
   draw(subject, "mean_importances", path "mean_importances", means)
 end
 
--- Subcomponents of a matrix by descending norm |V_c| |U_c|, those above a fraction of the largest.
-local function largest_components(components, name, fraction, most)
-  local V, U = components:V(name), components:U(name)
-  local v2, u2 = core.sum_rows(V * V):totable(), core.sum_columns(U * U):totable()
-  local list = {}
-  for c = 1, #v2 do list[c] = {index = c - 1, column = c, norm = math.sqrt(v2[c] * u2[c])} end
-  table.sort(list, function(a, b) return a.norm > b.norm or (a.norm == b.norm and a.index < b.index) end)
-  local kept = {}
-  for _, item in ipairs(list) do
-    if #kept < most and item.norm > fraction * list[1].norm then kept[#kept + 1] = item end
+-- ---- toy models of superposition ----------------------------------------------------------------
+
+-- A subcomponent that is never important is shown from this fraction of the largest norm on.
+local SMALLEST_SHOWN = 0.05
+
+-- By subcomponent, whether it is important for any one-hot input, in the matrix or in its tied partner.
+local function ever_important(lower, names)
+  local important = {}
+  for _, name in ipairs(names) do
+    for _, row in ipairs(lower[name]) do
+      for c, value in ipairs(row) do important[c] = important[c] or value > evaluate.alive_threshold end
+    end
   end
-  return kept
+  return important
 end
 
-local function column(rows, c)
-  local values = {}
-  for i, row in ipairs(rows) do values[i] = row[c] end
-  return values
+-- Subcomponents of a matrix by descending norm |V_c| |U_c|: those that do something, and the largest of the others
+-- as an example.
+local function shown_components(components, name, important)
+  local V, U = components:V(name), components:U(name)
+  local v2, u2 = core.sum_rows(V * V):totable(), core.sum_columns(U * U):totable()
+  local list, kept, dead = {}, {}, nil
+  for c = 1, #v2 do list[c] = {column = c, norm = math.sqrt(v2[c] * u2[c])} end
+  table.sort(list, function(a, b) return a.norm > b.norm or (a.norm == b.norm and a.column < b.column) end)
+  for _, item in ipairs(list) do
+    if important[item.column] or item.norm > SMALLEST_SHOWN * list[1].norm then
+      kept[#kept + 1] = item.column
+    else
+      dead = dead or item.column
+    end
+  end
+  kept[#kept + 1] = dead
+  return kept
 end
 
 -- U_c V_c^T [d_out][d_in].
 local function outer(V, U, c)
-  local v, u, rows = column(V, c), U[c], {}
-  for i, b in ipairs(u) do
+  local rows = {}
+  for i, b in ipairs(U[c]) do
     rows[i] = {}
-    for j, a in ipairs(v) do rows[i][j] = b * a end
+    for j, row in ipairs(V) do rows[i][j] = b * row[c] end
   end
   return rows
 end
 
-local function component_matrices(components, name, fraction, most)
+-- The shown subcomponents of a matrix as matrices W, with W2 of its tied partner, if there is one.
+local function component_matrices(subject, name, partner)
+  local components = subject.components
   local V, U = components:V(name):totable(), components:U(name):totable()
+  local V2, U2 = partner and components:V(partner):totable(), partner and components:U(partner):totable()
   local list = {}
-  for i, item in ipairs(largest_components(components, name, fraction, most)) do
-    list[i] = {index = item.index, W = outer(V, U, item.column)}
+  for i, c in ipairs(shown_components(components, name, ever_important(subject.lower, {name, partner}))) do
+    list[i] = {index = c - 1, W = outer(V, U, c), W2 = partner and outer(V2, U2, c)}
   end
   return list
 end
 
-local function draw_tms(subject, path)
-  local components, first, second = subject.components, "linear1", "linear2"
-  local by_name = components.by_name
-  if by_name[first] and by_name[second] then
-    local shown = component_matrices(components, first, 0.01, 8)
-    local V2, U2 = components:V(second):totable(), components:U(second):totable()
-    for _, item in ipairs(shown) do item.W2 = outer(V2, U2, item.index + 1) end
-    draw(subject, "tms_diagram", path "tms_diagram", {
-      target = {W1 = by_name[first].weight:totable(), W2 = by_name[second].weight:totable()},
-      sum = {W1 = components:weight(first):totable(), W2 = components:weight(second):totable()},
-      components = shown,
-    })
-  end
-  local hidden = {}
+local function draw_diagram(subject, path)
+  local components = subject.components
+  local first, second = components.by_name.linear1, components.by_name.linear2
+  if not first then return end
+  local tied = second and second.transposed_of == first
+  draw(subject, "tms_diagram", path "tms_diagram", {
+    target = {W1 = first.weight:totable(), W2 = second and second.weight:totable()},
+    sum = {W1 = components:weight("linear1"):totable(), W2 = second and components:weight("linear2"):totable()},
+    components = component_matrices(subject, "linear1", tied and "linear2" or nil),
+    C = components.C, names = {"linear1", "linear2"}, tied = tied,
+  })
+end
+
+local function draw_hidden_layers(subject, path)
+  local components, layers = subject.components, {}
   for _, matrix in ipairs(components.matrices) do
-    if matrix.name:match("^hidden_layers") then
-      hidden[#hidden + 1] = {
+    if matrix.name:match "^hidden_layers" then
+      layers[#layers + 1] = {
         name = matrix.name, target = matrix.weight:totable(), sum = components:weight(matrix.name):totable(),
-        components = component_matrices(components, matrix.name, 0.01, 12),
+        components = component_matrices(subject, matrix.name), C = components.C,
       }
     end
   end
-  if #hidden > 0 then draw(subject, "hidden_layers", path "hidden_layers", hidden) end
+  if #layers > 0 then draw(subject, "hidden_layers", path "hidden_layers", layers) end
+end
+
+-- ---- training -----------------------------------------------------------------------------------
+
+-- Series of the metrics whose name matches a pattern; the capture names them.
+local function metric_series(rows, pattern)
+  local by_key, list = {}, {}
+  for _, row in ipairs(rows) do
+    for key, value in pairs(row) do
+      local name = key:match(pattern)
+      if name and type(value) == "number" then
+        if not by_key[key] then
+          by_key[key] = {name = name, x = {}, y = {}}
+          list[#list + 1] = by_key[key]
+        end
+        local series = by_key[key]
+        series.x[#series.x + 1], series.y[#series.y + 1] = row.step, value
+      end
+    end
+  end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
+local function draw_training(subject, path)
+  local panels = {}
+  for _, panel in ipairs{
+    {
+      name = "Losses; the total weighs them by their coefficients", y_label = "Loss",
+      series = metric_series(subject.rows, "^loss/(.*)"),
+    },
+    {
+      name = ("Subcomponents with importance > %g, mean over a batch"):format(evaluate.active_threshold),
+      y_label = "ci_l0", series = metric_series(subject.rows, "^(.*)/ci_l0$"), linear = true,
+    },
+    {
+      name = ("Subcomponents with importance > %g on more than %g of the examples"):format(evaluate.alive_threshold,
+        evaluate.alive_rate),
+      y_label = "n_alive", series = metric_series(subject.rows, "^(.*)/n_alive$"), linear = true,
+    },
+  } do
+    if #panel.series > 0 then panels[#panels + 1] = panel end
+  end
+  if #panels > 0 then draw(subject, "curves", path "training_curves", panels) end
 end
 
 --- analysis.draw(subject, path) -> nil, or the reason why a figure could not be drawn
--- Draw all figures; path(name) gives the file for a figure's name. subject as in analysis.score.
+-- Draw all figures; path(name) gives the file for a figure's name. subject as in analysis.score, and, for the
+-- curves of a training, rows = list of what its metrics.jsonl holds, decoded.
 function analysis.draw(subject, path)
   subject = setmetatable({}, {__index = subject})
-  if subject.solution then draw_importances(subject, path) end
-  draw_distributions(subject, path)
-  if subject.kind == "tms" then draw_tms(subject, path) end
+  local known = subject.solution ~= nil
+  if known then
+    subject.lower, subject.upper = evaluate.one_hot_importances(subject.components, subject.n_features,
+      evaluate.magnitude)
+  end
+  subject.means = evaluate.mean_importances(subject.components, subject.evaluation_data, subject.config)
+  subject.orders = orders_of(subject)
+  if known then draw_importances(subject, path) end
+  draw_components(subject, path)
+  draw_histograms(subject, path)
+  draw_activity(subject, path)
+  if subject.kind == "tms" then
+    draw_diagram(subject, path)
+    draw_hidden_layers(subject, path)
+  end
+  if subject.rows then draw_training(subject, path) end
   return subject.problem
 end
 

@@ -6,6 +6,12 @@ local evaluate = {}
 --- Importance above which a subcomponent counts as active in `ci_l0`, and as alive in `n_alive`.
 evaluate.active_threshold, evaluate.alive_threshold = 0.01, 0.1
 
+--- A subcomponent is alive if it is that important on more than this fraction of the examples.
+evaluate.alive_rate = 0.001
+
+--- The magnitude of the one-hot inputs whose causal importances are scored and drawn.
+evaluate.magnitude = 0.75
+
 local function rows(x)
   local count = 1
   for i = 1, #x.shape - 1 do count = count * x.shape[i] end
@@ -88,16 +94,37 @@ function evaluate.alive(components, data, config)
   local alive = {}
   for name, list in pairs(counts) do
     local active = {}
-    for c, count in ipairs(list) do active[c] = count * 1000 > examples and 1 or 0 end
+    for c, count in ipairs(list) do active[c] = count > evaluate.alive_rate * examples and 1 or 0 end
     alive[name] = math.tointeger(sum_of(active))
   end
   return alive
 end
 
+--- evaluate.histograms(components, x) -> name -> {counts =, negative =}, examples
+-- How many causal importances (lower-leaky) of a batch lie in each of 100 equal bins of [0, 1], and how many are
+-- negative.
+function evaluate.histograms(components, x)
+  local BINS = 100
+  local _, inputs = components:run_target(x)
+  local function above(g, threshold) return math.tointeger(core.sum(core.greater(g, threshold)):item()) end
+  local histograms, examples = {}, nil
+  for name, g in pairs((components:importances(inputs))) do
+    local negative, counts = above(-g, 0), {}
+    local left = rows(g) * g:size(#g.shape) - negative -- in this bin and those above it
+    for b = 1, BINS do
+      local higher = b < BINS and above(g, b / BINS) or 0
+      counts[b], left = left - higher, higher
+    end
+    histograms[name], examples = {counts = counts, negative = negative}, rows(g)
+  end
+  return histograms, examples
+end
+
 --- evaluate.one_hot_importances(components, n_features [, magnitude]) -> lower, upper
--- Causal importances for one-hot inputs, by matrix name as rows [n_features][C]. magnitude defaults to 0.75.
+-- Causal importances for one-hot inputs, by matrix name as rows [n_features][C]. magnitude defaults to
+-- evaluate.magnitude.
 function evaluate.one_hot_importances(components, n_features, magnitude)
-  local x = core.eye(n_features) * (magnitude or 0.75)
+  local x = core.eye(n_features) * (magnitude or evaluate.magnitude)
   local _, inputs = components:run_target(x)
   local lower, upper = components:importances(inputs)
   for name in pairs(lower) do lower[name], upper[name] = lower[name]:totable(), upper[name]:totable() end

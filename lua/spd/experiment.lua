@@ -114,7 +114,10 @@ end
 function experiment.draw(subject, run, step, quiet)
   local suffix = step and ("_step_%d"):format(step) or ""
   local made, problem = run:make_figures_folder()
-  if made then problem = analysis.draw(subject, function(name) return run:figure_path(name .. suffix) end) end
+  if made then
+    local drawn = setmetatable({rows = not step and run:metrics_rows() or nil}, {__index = subject})
+    problem = analysis.draw(drawn, function(name) return run:figure_path(name .. suffix) end)
+  end
   if problem and not quiet and not run.warned then warn("figures: " .. problem) end
   run.warned = run.warned or problem ~= nil
 end

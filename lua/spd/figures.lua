@@ -1,8 +1,9 @@
 --- The figures of a decomposition, as PNG files drawn by gnuplot.
 --
 -- Matrices are nested tables of rows, or tensors; so are lists. Every function returns true, or nil and one
--- line that says why there is no figure, and raises nothing: a run goes on without its figures. options may
--- hold title, and program: the gnuplot to run. A file is written whole or not at all.
+-- line that says why there is no figure, and raises nothing but an interrupt: a run goes on without its figures.
+-- options may hold title, and program: the gnuplot to run. A file is written whole or not at all.
+local errors = require "spd.errors"
 local distributions = require "spd.figures.distributions"
 local heatmaps = require "spd.figures.heatmaps"
 local tms = require "spd.figures.tms"
@@ -16,27 +17,30 @@ end
 local function draw(path, make, subject, options)
   local returned, done, reason = pcall(attempt, path, make, subject, options)
   if returned and done then return true end
+  if not returned and errors.is(done) and done.status == 130 then error(done, 0) end -- Ctrl-C
   return nil, ("%s: %s"):format(path, tostring(returned and reason or done))
 end
 
 --- figures.causal_importances(path, panels [, options]) -> true, or nil and the reason
--- A heat map per matrix, below each other. panels: list of {name =, values = rows [inputs][C]}, the columns
--- in the order in which they are drawn; colours from 0 to 1. options.upper: the values are upper-leaky
--- (reds, not blues).
+-- A heat map per matrix, below each other. panels: list of {name =, values = rows [inputs][C], columns = list of
+-- the numbers of its subcomponents, if they are reordered}; colours from 0 to 1. options.upper: the values are
+-- upper-leaky (reds, not blues).
 function figures.causal_importances(path, panels, options)
   return draw(path, heatmaps.causal_importances, panels, options)
 end
 
 --- figures.components(path, matrices [, options]) -> true, or nil and the reason
--- V and U of every matrix, aligned by subcomponent, with one scale of colours around 0. matrices: list of
--- {name =, V = rows [d_in][C], U = rows [C][d_out]}.
+-- V and U of every matrix, aligned by subcomponent, with one scale of colours around 0. Only their product means
+-- anything: both are drawn with the same norm. matrices: list of {name =, V = rows [d_in][C], U = rows [C][d_out],
+-- columns = as in causal_importances, tied = name of a matrix with the transposes of these, if there is one}.
 function figures.components(path, matrices, options)
   return draw(path, heatmaps.components, matrices, options)
 end
 
 --- figures.hidden_layers(path, layers [, options]) -> true, or nil and the reason
 -- Heat maps of small square matrices with the components that make them up. layers: list of {name =, target
--- = rows, sum = rows, components = list of {index =, W = rows}}. Values are printed up to 4 x 4.
+-- = rows, sum = rows, components = list of {index =, W = rows}, C = how many there are}. Values are printed up to
+-- 4 x 4.
 function figures.hidden_layers(path, layers, options)
   return draw(path, heatmaps.hidden_layers, layers, options)
 end
@@ -49,46 +53,41 @@ function figures.heatmaps(path, panels, options)
 end
 
 --- figures.histograms(path, panels [, options]) -> true, or nil and the reason
--- How often causal importances lie in each of 100 bins of [0, 1], on a logarithmic scale. panels: list of
--- {name =, values = list} or {name =, counts = list, one for each bin}. Values outside count in the first or
--- last bin.
+-- How often causal importances lie in each of 100 bins of [0, 1], on a logarithmic scale, and how many are
+-- negative. panels: list of {name =, counts = list, one for each bin, negative = number}.
 function figures.histograms(path, panels, options)
   return draw(path, distributions.histograms, panels, options)
 end
 
 --- figures.activation_counts(path, panels [, options]) -> true, or nil and the reason
 -- How often each subcomponent is active, in descending order. panels: list of {name =, counts = list, mean
--- counts per example}; options.label names them.
+-- counts per example}; options.label names them, options.threshold: say how many are above it.
 function figures.activation_counts(path, panels, options)
   return draw(path, distributions.activation_counts, panels, options)
 end
 
 --- figures.mean_importances(path, panels [, options]) -> true, or nil and the reason
--- Mean causal importance of each subcomponent, in descending order, on a linear and a logarithmic scale.
--- panels: list of {name =, values = list}.
+-- Mean causal importance of each subcomponent, in descending order, on a linear scale, and on a logarithmic one
+-- where some are much smaller. panels: list of {name =, values = list}.
 function figures.mean_importances(path, panels, options)
   return draw(path, distributions.mean_importances, panels, options)
 end
 
---- figures.curves(path, series [, options]) -> true, or nil and the reason
--- Numbers over steps. series: list of {name =, x = list, y = list}. options: x_label ("Step"), y_label,
--- linear (the y axis is logarithmic otherwise, and leaves out what is not positive).
-function figures.curves(path, series, options)
-  return draw(path, distributions.curves, series, options)
-end
-
---- figures.scatter(path, series [, options]) -> true, or nil and the reason
--- Points with the line y = x and the correlation of all of them. series: list of {name =, x = list, y =
--- list}. options: x_label, y_label, identity = false and correlation = false to leave these out.
-function figures.scatter(path, series, options)
-  return draw(path, distributions.scatter, series, options)
+--- figures.curves(path, panels [, options]) -> true, or nil and the reason
+-- Numbers over steps, a panel below the other. panels: list of {name =, y_label =, series = list of {name =, x =
+-- list, y = list}, linear = true for a linear y axis; a logarithmic one leaves out what is not positive}.
+-- options: x_label ("Step").
+function figures.curves(path, panels, options)
+  return draw(path, distributions.curves, panels, options)
 end
 
 --- figures.tms_diagram(path, subject [, options]) -> true, or nil and the reason
 -- A toy model of superposition and its components. subject: target and sum, each {W1 = rows [h][n], W2 =
 -- rows [n][h]}; components = list of {index =, W = rows [h][n], W2 = rows [n][h]}, the first matrix's
--- largest and their partners in the second. With two hidden dimensions the features are vectors in the
--- plane; up to 12 features the network is drawn; more are shown as heat maps of both matrices.
+-- largest and their partners in the second; C: how many there are; names = of both matrices; tied: true if the
+-- second is the transpose of the first. A W2 may be missing: then the network ends at the hidden dimensions.
+-- With two hidden dimensions the features are vectors in the plane; up to 12 features the network is drawn; more
+-- are shown as heat maps.
 function figures.tms_diagram(path, subject, options)
   return draw(path, tms.diagram, subject, options)
 end

@@ -111,6 +111,7 @@ local function power_of_ten(exponent)
   return exponent == 0 and "1" or "10" .. tostring(exponent):gsub(".", SUPERSCRIPTS)
 end
 
+-- The word "axis" in front of ticks places them at the zero axis, not at the border.
 local function axis_ticks(axis, ticks)
   if not ticks then return ("unset %stics"):format(axis) end
   local place = ticks:find("^axis") and "" or "border "
@@ -127,6 +128,13 @@ end
 function gnuplot.index_ticks(count, most)
   local step = math.ceil(math.max(1, gnuplot.step(0, count, math.max(1, math.floor(most)))))
   return ("0,%d,%d"):format(step, (count - 1) // step * step) -- gnuplot goes past a last one that is no tick
+end
+
+--- gnuplot.named_ticks(names) -> ticks at 0, 1, 2, ... that say the names, for page:panel
+function gnuplot.named_ticks(names)
+  local list = {}
+  for i, name in ipairs(names) do list[i] = ("%s %d"):format(gnuplot.quote(name), i - 1) end
+  return "(" .. table.concat(list, ", ") .. ")"
 end
 
 --- gnuplot.log_ticks(low, high, most) -> ticks of a logarithmic axis, for page:panel
@@ -236,7 +244,7 @@ end
 
 --- page:panel(panel)
 -- A plot in the rectangle x, y, width, height. x_range, y_range: {low, high}; x_ticks, y_ticks: from
--- gnuplot.ticks and its like, none if nil; log_x, log_y; border: gnuplot's number for the sides drawn (3:
+-- gnuplot.ticks and its like, none if nil or false; log_x, log_y; border: gnuplot's number for the sides drawn (3:
 -- below and left); background: a colour; palette with color_range {low, high} for images; setup: further
 -- commands; plot: the things to plot, in order.
 function Page:panel(panel)

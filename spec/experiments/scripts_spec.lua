@@ -55,7 +55,7 @@ describe("scripts", function()
     assert.matches("linear1 +%d+ +%d+\n", text)
     assert.matches("run: " .. out:gsub("%W", "%%%0") .. "\n$", text)
     for _, name in ipairs{"tms_diagram", "causal_importances", "causal_importances_upper_leaky", "subcomponents",
-      "importance_histograms", "activation_rates", "mean_importances", "hidden_layers"} do
+      "importance_histograms", "activation_rates", "mean_importances", "hidden_layers", "training_curves"} do
       assert.is_true(posix.is_file(("%s/figures/%s.png"):format(out, name)), name)
     end
     assert.equal(0, (run("experiments/analyse.lua", out, "--step", "10")))

@@ -59,6 +59,18 @@ describe("evaluate", function()
     assert_near(0, means.w[3])
   end)
 
+  it("histograms: bins of importances, negative ones apart", function()
+    -- importances (0.5, 0.95, 0), (0.02, -0.0001, 0), (0, -0.0005, 0), (1, 1, 0)
+    local histograms, examples = evaluate.histograms(components_of(), core.tensor{{0.5}, {0.02}, {0}, {2}})
+    assert.equal(4, examples)
+    local counts = histograms.w.counts
+    assert.equal(2, histograms.w.negative)
+    local total = 0
+    for _, count in ipairs(counts) do total = total + count end
+    assert.equal(10, total)
+    assert.same({counts[1], counts[100]}, {5, 2})
+  end)
+
   it("alive: subcomponents that are active on more than one example in a thousand", function()
     local rows = {}
     for i = 1, 500 do rows[i] = {0} end

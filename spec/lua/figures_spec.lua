@@ -57,6 +57,13 @@ local function complaints(page)
   return messages
 end
 
+-- Counts of 100 bins, of which the first ones are given.
+local function bins(first)
+  local counts = {}
+  for b = 1, 100 do counts[b] = first[b] or 0 end
+  return counts
+end
+
 describe("gnuplot.quote", function()
   it("turns quotes into apostrophes and keeps what would be a command elsewhere", function()
     assert.equal("'it’s ’’`ls` @x \\n %d'", gnuplot.quote "it's ''`ls` @x \\n %d")
@@ -153,7 +160,7 @@ describe("figures", function()
     made, reason = figures.causal_importances(path "a", {})
     assert.is_nil(made)
     assert.matches("a%.png: figure: there is nothing to draw$", reason)
-    made, reason = figures.histograms(path "a", {{name = "linear1", values = {}}})
+    made, reason = figures.histograms(path "a", {{name = "linear1", counts = {}, negative = 0}})
     assert.is_nil(made)
     assert.matches("linear1: there is nothing to draw$", reason)
     assert.same({}, core.posix.list_directory(folder))
@@ -182,8 +189,9 @@ describe("figures", function()
     local name = "'\nset output 'x.png'\n!" .. touch .. "\n`" .. touch .. "` %s @x {/Symbol a} \xff"
     local options = {title = name, x_label = name, y_label = name}
     assert.is_true(figures.causal_importances(path "a", {{name = name, values = identity(3, 4)}}, options))
-    assert.is_true(figures.curves(path "b", {{name = name, x = {1, 2}, y = {1, 2}}}, options))
-    assert.is_true(figures.histograms(path "c", {{name = name, values = {0, 1}}}))
+    local series = {{name = name, x = {1, 2}, y = {1, 2}}}
+    assert.is_true(figures.curves(path "b", {{name = name, y_label = name, series = series}}, options))
+    assert.is_true(figures.histograms(path "c", {{name = name, counts = bins{1, 2}, negative = 0}}))
     local files = core.posix.list_directory(folder)
     table.sort(files)
     assert.same({"a.png", "b.png", "c.png"}, files)
@@ -225,17 +233,54 @@ describe("figures: heat maps", function()
   end)
 
   it("draw V above U, transposed, on one scale around 0", function()
-    local U = matrix(4, 2, function() return -3 end)
-    local script = heatmaps.components{{name = "linear1", V = matrix(5, 4), U = U}}:script()
+    local V, U = matrix(2, 4, function() return 3 end), matrix(4, 2, function() return -3 end)
+    local script = heatmaps.components{{name = "linear1", V = V, U = U}}:script()
     assert.is_truthy(script:find("linear1: V", 1, true) < script:find("linear1: U (transposed)", 1, true))
     assert.is_truthy(script:find("\n-3 -3 -3 -3\n-3 -3 -3 -3\nEND_OF_DATA", 1, true))
     for range in script:gmatch("set cbrange (%b[])") do assert.equal("[-3:3]", range) end
+  end)
+
+  it("draw V and U of a subcomponent with one norm and the product that they have", function()
+    local script = heatmaps.components{{name = "linear1", V = {{8, 5}, {0, 0}}, U = {{0, 2}, {0, 0}}}}:script()
+    assert.is_truthy(script:find("\n4 0\n0 0\nEND_OF_DATA", 1, true)) -- of the dead one nothing is left
+    assert.is_truthy(script:find("\n0 0\n4 0\nEND_OF_DATA", 1, true))
+  end)
+
+  it("name both of two tied matrices, and the subcomponents once", function()
+    local script = heatmaps.components{{name = "a", tied = "b", V = matrix(3, 2), U = matrix(2, 3)}}:script()
+    assert.is_truthy(script:find("'a: V = b: U (transposed)'", 1, true))
+    assert.is_truthy(script:find("'a: U (transposed) = b: V'", 1, true))
+    assert.equal(1, select(2, script:gsub("'Subcomponent'", "")))
+  end)
+
+  it("say at reordered columns which subcomponents they are, or that there is no room for that", function()
+    local function script(columns)
+      return heatmaps.causal_importances{{name = "a", values = identity(5, #columns), columns = columns}}:script()
+    end
+    assert.is_truthy(script{3, 1, 0, 2}:find("('3' 0, '1' 1, '0' 2, '2' 3)", 1, true))
+    local many = {}
+    for i = 1, 200 do many[i] = 200 - i end
+    assert.is_truthy(script(many):find("'Subcomponents, reordered'", 1, true))
+    assert.is_truthy(script(many):find("unset xtics", 1, true))
+    local made, reason = figures.causal_importances(path "a", {{name = "a", values = identity(5, 4), columns = {1}}})
+    assert.is_nil(made)
+    assert.matches("a: expected a number for each column", reason)
   end)
 
   it("refuse V and U that do not belong together", function()
     local made, reason = figures.components(path "a", {{name = "linear1", V = matrix(5, 4), U = matrix(3, 2)}})
     assert.is_nil(made)
     assert.matches("linear1: V and U differ", reason)
+  end)
+
+  it("say how many subcomponents of a hidden layer they show", function()
+    local layer = {name = "h", target = identity(2, 2), sum = identity(2, 2), C = 20}
+    layer.components = {{index = 7, W = identity(2, 2)}}
+    local script = heatmaps.hidden_layers{layer}:script()
+    assert.is_truthy(script:find("'h: 1 of 20 subcomponents shown'", 1, true))
+    for i = 1, 20 do layer.components[i] = layer.components[1] end
+    assert.is_truthy(heatmaps.hidden_layers{layer}:script():find("'h: 14 of 20 subcomponents shown'", 1, true))
+    for _, label in ipairs{"'Input'", "'Output'"} do assert.is_truthy(script:find(label, 1, true)) end
   end)
 
   it("print the values of small matrices only", function()
@@ -259,19 +304,25 @@ end)
 describe("figures: axes", function()
   local distributions = require "spd.figures.distributions"
 
-  it("count values outside of [0, 1] in the first and last bin, NaN in none", function()
-    local script = distributions.histograms{{name = "linear1", values = {-0.1, 0, 0.5, 1, 1.2, nan}}}:script()
+  it("show the counts of all bins, and negative values apart", function()
+    local given = bins{1}
+    given[51], given[100] = 1, 2
+    local script = distributions.histograms{{name = "linear1", counts = given, negative = 1}}:script()
     local counts = {}
     for count in script:match("<< END_OF_DATA\n(.-)\nEND_OF_DATA"):gmatch("%S+ (%S+)") do
       counts[#counts + 1] = tonumber(count)
     end
     assert.equal(100, #counts)
-    assert.same({2, 1, 2}, {counts[1], counts[51], counts[100]})
+    assert.same({1, 1, 2}, {counts[1], counts[51], counts[100]})
+    assert.is_truthy(script:find("\n-0.015 1\nEND_OF_DATA", 1, true))
+    assert.is_truthy(script:find("'5 values, 1 negative (red)'", 1, true))
   end)
 
-  it("draw counts that are given, all zeros and one value without a complaint", function()
+  it("draw negative values only, all zeros and one value without a complaint", function()
     local pages = {
-      distributions.histograms{{name = "a", counts = {3, 0, 5000}}, {name = "b", values = {0.5}}},
+      distributions.histograms{
+        {name = "a", counts = bins{}, negative = 2}, {name = "b", counts = bins{0, 1}, negative = 0},
+      },
       distributions.activation_counts{{name = "a", counts = {0, 0}}, {name = "b", counts = {0.2}}},
       distributions.mean_importances{{name = "a", values = {0, nan}}, {name = "b", values = {1e-9}}},
     }
@@ -279,32 +330,34 @@ describe("figures: axes", function()
   end)
 
   it("sort subcomponents from the most active one", function()
-    local script = distributions.activation_counts{{name = "linear1", counts = {0.1, 0.3, 0.2}}}:script()
+    local panels, label = {{name = "linear1", counts = {0.1, 0.3, 0.2}}}, "Fraction with importance > 0.1"
+    local script = distributions.activation_counts(panels, {threshold = 0.15, label = label}):script()
     assert.is_truthy(script:find("0 0.3\n1 0.2\n2 0.1\n", 1, true))
-    assert.is_truthy(script:find("3 of 3 above 0.001", 1, true))
+    assert.is_truthy(script:find("2 of 3 above 0.15", 1, true))
+    assert.is_truthy(script:find("'" .. label .. "'", 1, true))
+  end)
+
+  it("show mean importances on a logarithmic scale only where they differ much, down to the smallest", function()
+    local function script(...) return distributions.mean_importances{{name = "a", values = {...}}}:script() end
+    assert.is_nil(script(0.4, 0.2, 0):find("logscale y", 1, true))
+    assert.is_truthy(script(0.4, 0.002, 0):find("set yrange [0.001:1]", 1, true))
+    assert.is_truthy(script(0.4, 0.002, 1e-12):find("set yrange [0.001:1]", 1, true))
   end)
 
   it("leave out of a logarithmic curve what is not positive", function()
     local series = {{name = "loss", x = {0, 1, 2, 3}, y = {1, 0, -1, 0.1}}}
-    local log, linear = distributions.curves(series), distributions.curves(series, {linear = true})
+    local log, linear = distributions.curves{{series = series}}, distributions.curves{{series = series, linear = true}}
     assert.is_truthy(log:script():find("0 1\n1 NaN\n2 NaN\n3 0.1\n", 1, true))
     assert.is_truthy(linear:script():find("0 1\n1 0\n2 -1\n3 0.1\n", 1, true))
   end)
 
   it("draw curves of one point and of constants; refuse those without a number", function()
     local point, constant = {name = "a", x = {5}, y = {2}}, {name = "b", x = {1, 2}, y = {3, 3}}
-    assert.is_true(figures.curves(path "a", {point, constant}))
-    local made, reason = figures.curves(path "b", {{name = "a", x = {1, 2}, y = {nan, -1}}})
+    local panels = {{name = "both", series = {point, constant}}, {name = "one", series = {point}, linear = true}}
+    assert.equal("", complaints(distributions.curves(panels, {title = "title"})))
+    local made, reason = figures.curves(path "b", {{name = "c", series = {{name = "a", x = {1, 2}, y = {nan, -1}}}}})
     assert.is_nil(made)
-    assert.matches("there is no number to draw", reason)
-  end)
-
-  it("write the correlation of all points into a scatter plot", function()
-    local page = distributions.scatter{
-      {name = "a", x = {1, 2}, y = {10, 20}}, {name = "b", x = {3, nan}, y = {30, 1}},
-    }
-    assert.is_truthy(page:script():find("'Correlation: 1.000'", 1, true))
-    assert.equal("", complaints(page))
+    assert.matches("c: there is no number to draw", reason)
   end)
 end)
 
@@ -320,13 +373,47 @@ describe("figures: toy model of superposition", function()
     assert.equal("", complaints(without))
   end)
 
-  it("are heat maps with the largest difference where the network is large", function()
+  it("end at the hidden dimensions where there is no second matrix", function()
+    local subject = tms_subject(5, 2)
+    local both = select(2, tms.diagram(subject):script():gsub("set object circle", ""))
+    subject.components[1].W2 = nil
+    local page = tms.diagram(subject)
+    assert.equal(both - 5, select(2, page:script():gsub("set object circle", "")))
+    subject.target.W2, subject.sum.W2 = nil, nil
+    assert.is_nil(tms.diagram(subject):script():find("'Outputs (before bias & ReLU)'", 1, true))
+    assert.equal("", complaints(page))
+  end)
+
+  it("show some of many subcomponents and say of how many", function()
+    local subject = tms_subject(5, 2)
+    subject.C = 20
+    for i = 1, 10 do subject.components[i] = subject.components[1] end
+    assert.is_truthy(tms.diagram(subject):script():find("'8 of 20 subcomponents shown'", 1, true))
+  end)
+
+  it("have no dots at the origin, and numbers at the axes", function()
+    local subject = tms_subject(3, 2)
+    subject.components = {{index = 0, W = matrix(2, 3, function(_, j) return j == 1 and 1 or 1e-3 end)}}
+    local script = tms.diagram(subject):script()
+    assert.equal(7, select(2, script:gsub("with points", "")))
+    assert.is_truthy(script:find("set xtics axis ('-", 1, true))
+  end)
+
+  it("are heat maps, the difference with colors of its own, where the network is large", function()
     local subject = tms_subject(40, 10)
+    subject.names, subject.C = {"linear1", "linear2"}, 200
     subject.sum = {W1 = matrix(10, 40), W2 = matrix(40, 10)}
     subject.sum.W1[2][3] = subject.target.W1[2][3] - 0.25
-    local script = tms.diagram(subject):script()
-    assert.is_truthy(script:find("'Difference, at most 0.25'", 1, true))
-    assert.is_truthy(script:find("'Difference, at most 0'", 1, true))
+    local page = tms.diagram(subject)
+    local script = page:script()
+    assert.equal("", complaints(page))
+    assert.is_truthy(script:find("'Difference (colors: ±0.25)'", 1, true))
+    assert.is_truthy(script:find("set cbrange [-0.25:0.25]", 1, true))
+    assert.is_truthy(script:find("'linear2, transposed'", 1, true))
+    assert.is_truthy(script:find("'linear1: 1 of 200 subcomponents shown'", 1, true))
+    for _, label in ipairs{"'Feature'", "'Hidden dimension'"} do assert.is_truthy(script:find(label, 1, true)) end
+    subject.tied = true
+    assert.is_truthy(tms.diagram(subject):script():find("'linear1 (linear2 is its transpose)'", 1, true))
   end)
 
   it("draw NaN weights and leave the caller's matrices alone", function()
@@ -343,6 +430,8 @@ describe("figures: toy model of superposition", function()
     local page = tms.target(subject)
     assert.is_truthy(page:script():find("\n1 0 -1\n0 1 0\n-1 0 1\nEND_OF_DATA", 1, true))
     assert.equal("", complaints(page))
+    local many = {W1 = identity(2, 20), magnitudes = {0, 1}, outputs = {identity(20, 20), identity(20, 20)}}
+    assert.is_nil(tms.target(many):script():find(gnuplot.color("viridis", 0), 1, true))
     subject.W1 = {{1, 0, 0}, {0, 1, 0}, {0, 0, 0}} -- a feature without a vector has no cosines
     assert.is_true(figures.target_tms(path "a", subject))
   end)

@@ -1,6 +1,5 @@
---- Figures with axes: histograms, sorted bars, curves over steps, scatter plots.
+--- Figures with axes: histograms, sorted bars, curves over steps.
 local gnuplot = require "spd.gnuplot"
-local metrics = require "spd.metrics"
 local tables = require "spd.figures.tables"
 
 local distributions = {}
@@ -11,9 +10,9 @@ local AXIS_COLUMN = 84 -- label and ticks left of a panel
 local GAP = 30
 local BINS = 100
 local BARS = " using 1:2 with boxes linecolor rgb '#3a76af'"
-local IDENTITY = " using 1:2 with lines linewidth 2 dashtype 2 linecolor rgb '#bbbbbb'"
+local NEGATIVE_BARS = " using 1:2 with boxes linecolor rgb '#c44e52'"
 local GRID = "linetype 1 linewidth 0.6 linecolor rgb '#dddddd'"
-local ALIVE = 0.001 -- a subcomponent that is active on more examples than that counts as alive
+local MOST_DECADES = 6 -- of the logarithmic scale of mean importances
 
 -- ---- a grid of panels ---------------------------------------------------------------------------
 
@@ -43,8 +42,9 @@ local function caption(page, x, y, width, height, text)
   end
   if text.x then page:text(x + width / 2, y + height + 44, text.x, {size = LABEL_SIZE}) end
   if text.y then
-    page:text(x - AXIS_COLUMN + 14, y + height / 2, text.y,
-      {size = LABEL_SIZE, within = height + 60, rotate = true})
+    local within = height + 60
+    local size = gnuplot.text_width(text.y, LABEL_SIZE) <= within and LABEL_SIZE or NOTE_SIZE
+    page:text(x - AXIS_COLUMN + 14, y + height / 2, text.y, {size = size, within = within, rotate = true})
   end
   if text.note then
     page:text(x + width - 6, y + 12, text.note, {size = NOTE_SIZE, align = "right", color = "#444444"})
@@ -58,44 +58,38 @@ end
 
 -- ---- histograms ---------------------------------------------------------------------------------
 
-local function bin(values)
-  local counts = {}
-  for b = 1, BINS do counts[b] = 0 end
-  for _, x in ipairs(values) do
-    if x == x then
-      local b = math.floor(math.min(0.999999, math.max(0, x)) * BINS) + 1
-      counts[b] = counts[b] + 1
-    end
-  end
-  return counts
+local function total_of(counts)
+  local total = 0
+  for _, count in ipairs(counts) do total = total + count end
+  return total
 end
 
 --- distributions.histograms(panels [, options]) -> page
 function distributions.histograms(panels, options)
   options = options or {}
-  tables.items(panels)
-  local counted, most = {}, 1
-  for i, panel in ipairs(panels) do
-    local list = tables.list(panel.counts or panel.values, panel.name)
-    counted[i] = panel.counts and list or bin(list)
-    most = math.max(most, table.unpack(counted[i]))
+  local most, centres = 1, {}
+  for _, panel in ipairs(tables.items(panels)) do
+    if #tables.list(panel.counts, panel.name) ~= BINS then
+      error(("%s: expected counts of %d bins"):format(tostring(panel.name), BINS), 0)
+    end
+    most = math.max(most, panel.negative, table.unpack(panel.counts))
   end
+  for b = 1, BINS do centres[b] = (b - 0.5) / BINS end
   local width, height, columns = 440, 300, columns_for(#panels)
   local page, place = grid(#panels, columns, width, height, options.title or "Causal importances")
   local high = 10.0 ^ math.ceil(math.log(most, 10) + 0.02)
   for i, panel in ipairs(panels) do
     local x, y = place(i)
-    local lefts, bins, total = {}, #counted[i], 0
-    for b, count in ipairs(counted[i]) do lefts[b], total = (b - 0.5) / bins, total + count end
+    local bars = page:columns(centres, panel.counts) .. BARS
+    local negative = page:columns({-1.5 / BINS}, {panel.negative}) .. NEGATIVE_BARS
     page:panel{
-      x = x, y = y, width = width, height = height, x_range = {0, 1}, y_range = {0.5, high}, log_y = true,
+      x = x, y = y, width = width, height = height, x_range = {-2.5 / BINS, 1}, y_range = {0.5, high}, log_y = true,
       x_ticks = gnuplot.ticks(0, 1, 6), y_ticks = gnuplot.log_ticks(1, high, 6),
-      setup = {bar_style(1 / bins, 1 / width)},
-      plot = {page:columns(lefts, counted[i]) .. BARS},
+      setup = {bar_style(1 / BINS, 1 / width)}, plot = {bars, negative},
     }
     caption(page, x, y, width, height, {
       name = panel.name, x = "Causal importance", y = (i - 1) % columns == 0 and "Count" or nil,
-      note = ("%d values"):format(total),
+      note = ("%d values, %d negative (red)"):format(total_of(panel.counts) + panel.negative, panel.negative),
     })
   end
   return page
@@ -150,8 +144,8 @@ end
 function distributions.activation_counts(panels, options)
   options = options or {}
   local sorted = sorted_lists(panels, "counts")
-  local width, height, columns = 440, 300, columns_for(#panels)
-  local title = options.title or "How often subcomponents are active"
+  local width, height, columns = 440, 320, columns_for(#panels)
+  local title, threshold = options.title or "How often subcomponents are active", options.threshold
   local page, place = grid(#panels, columns, width, height, title)
   local high = 1.12 * highest(sorted)
   for i, panel in ipairs(panels) do
@@ -160,10 +154,27 @@ function distributions.activation_counts(panels, options)
     caption(page, x, y, width, height, {
       name = panel.name, x = "Subcomponents, most active first",
       y = (i - 1) % columns == 0 and (options.label or "Mean activations per example") or nil,
-      note = ("%d of %d above %g"):format(count_above(sorted[i], ALIVE), #sorted[i], ALIVE),
+      note = threshold and ("%d of %d above %g"):format(count_above(sorted[i], threshold), #sorted[i], threshold),
     })
   end
   return page
+end
+
+-- A linear scale, and a logarithmic one down to the smallest value of the largest decades, if it is much smaller.
+local function mean_scales(sorted)
+  local high = highest(sorted)
+  local decade, low = math.ceil(math.log(high, 10) + 0.01), high
+  for _, list in ipairs(sorted) do
+    for _, x in ipairs(list) do
+      if x > 10.0 ^ (decade - MOST_DECADES) then low = math.min(low, x) end
+    end
+  end
+  local scales = {{low = 0, high = 1.08 * high, label = "Mean importance"}}
+  if low < 0.1 * high then
+    local lowest = math.floor(math.log(low, 10) - 0.01)
+    scales[2] = {low = 10.0 ^ lowest, high = 10.0 ^ decade, log = true, label = "Mean importance (log)"}
+  end
+  return scales
 end
 
 --- distributions.mean_importances(panels [, options]) -> page
@@ -171,22 +182,17 @@ function distributions.mean_importances(panels, options)
   options = options or {}
   local sorted = sorted_lists(panels, "values")
   local width, height, columns = 440, 240, columns_for(#panels)
+  local scales = mean_scales(sorted)
   local blocks = math.ceil(#panels / columns)
   local title = options.title or "Mean causal importances"
-  local page, place = grid(2 * blocks * columns, columns, width, height, title)
-  local high = highest(sorted)
-  local decade = 10.0 ^ math.ceil(math.log(high, 10) + 0.01)
-  local scales = {
-    {low = 0, high = 1.08 * high, label = "Mean importance"},
-    {low = 1e-6 * decade, high = decade, log = true, label = "Mean importance (log)"},
-  }
+  local page, place = grid(#scales * blocks * columns, columns, width, height, title)
   for i, panel in ipairs(panels) do
     for row, scale in ipairs(scales) do
       local column, block = (i - 1) % columns, (i - 1) // columns
-      local x, y = place((2 * block + row - 1) * columns + column + 1)
+      local x, y = place((#scales * block + row - 1) * columns + column + 1)
       sorted_panel(page, x, y, width, height, sorted[i], scale)
       caption(page, x, y, width, height, {
-        name = row == 1 and panel.name or nil, x = row == 2 and "Subcomponents, most important first" or nil,
+        name = row == 1 and panel.name or nil, x = row == #scales and "Subcomponents, most important first" or nil,
         y = column == 0 and scale.label or nil,
       })
     end
@@ -209,22 +215,11 @@ end
 
 local function color_of(i) return gnuplot.series_colors[(i - 1) % #gnuplot.series_colors + 1] end
 
-local function legend(page, x, y, names, width, dots)
+local function legend(page, x, y, names, width)
   for i, name in ipairs(names) do
     local at = y + (i - 1) * 24
-    if dots then
-      page:circle(x + 18, at, 5, {fill = color_of(i)})
-    else
-      page:line(x, at, x + 26, at, {width = 3, color = color_of(i)})
-    end
+    page:line(x, at, x + 26, at, {width = 3, color = color_of(i)})
     page:text(x + 34, at, name, {size = NOTE_SIZE, within = width, align = "left"})
-  end
-end
-
--- The title above a page's only panel.
-local function headline(page, x, width, title)
-  if title then
-    page:text(x + width / 2, MARGIN + 12, title, {size = TITLE_SIZE, within = width + 100})
   end
 end
 
@@ -237,90 +232,58 @@ local function widened(low, high, log)
   return low - pad, high + pad
 end
 
---- distributions.curves(series [, options]) -> page
-function distributions.curves(series, options)
-  options = options or {}
-  local log, xs, ys, names, longest = not options.linear, {}, {}, {}, 0
-  for i, one in ipairs(tables.items(series)) do
-    xs[i], ys[i] = shown(one, log)
-    names[i] = tostring(one.name or i)
-    longest = math.max(longest, gnuplot.text_width(names[i], NOTE_SIZE))
+-- What a panel of curves shows, and the range of its y axis.
+local function prepare(panel)
+  local one = {log = not panel.linear, xs = {}, ys = {}, names = {}, name = panel.name, y_label = panel.y_label}
+  for i, series in ipairs(tables.items(panel.series)) do
+    one.xs[i], one.ys[i] = shown(series, one.log)
+    one.names[i] = tostring(series.name or i)
   end
-  local x_low, x_high = tables.range(xs)
-  local y_low, y_high = tables.range(ys)
-  if not x_low or not y_low then tables.refuse "there is no number to draw" end
-  if x_low == x_high then x_low, x_high = x_low - 1, x_high + 1 end
-  y_low, y_high = widened(y_low, y_high, log)
-  local width, height, side = 820, math.max(460, 24 * #names), math.min(360, longest + 20)
-  local top = MARGIN + (options.title and TITLE_ROW or 4)
-  local left, plots = MARGIN + AXIS_COLUMN, {}
-  local page = gnuplot.page(left + width + 58 + side, top + height + AXIS_ROW + MARGIN // 2)
-  for i = 1, #xs do
-    plots[i] = ("%s using 1:2 with %s linewidth 2 linecolor rgb '%s'"):format(page:columns(xs[i], ys[i]),
-      #xs[i] == 1 and "points pointtype 7" or "lines", color_of(i))
+  local low, high = tables.range(one.ys)
+  if not low then tables.refuse("there is no number to draw", panel.name) end
+  one.low, one.high = widened(low, high, one.log)
+  return one
+end
+
+local function draw_curves(page, x, y, width, height, x_range, one)
+  local plots = {}
+  for i = 1, #one.xs do
+    plots[i] = ("%s using 1:2 with %s linewidth 2 linecolor rgb '%s'"):format(page:columns(one.xs[i], one.ys[i]),
+      #one.xs[i] == 1 and "points pointtype 7" or "lines", color_of(i))
   end
   page:panel{
-    x = left, y = top, width = width, height = height,
-    x_range = {x_low, x_high}, x_ticks = gnuplot.ticks(x_low, x_high, 8), y_range = {y_low, y_high},
-    y_ticks = (log and gnuplot.log_ticks or gnuplot.ticks)(y_low, y_high, 8), log_y = log,
+    x = x, y = y, width = width, height = height,
+    x_range = x_range, x_ticks = gnuplot.ticks(x_range[1], x_range[2], 8), y_range = {one.low, one.high},
+    y_ticks = (one.log and gnuplot.log_ticks or gnuplot.ticks)(one.low, one.high, 8), log_y = one.log,
     setup = {"set grid ytics " .. GRID}, plot = plots,
   }
-  headline(page, left, width, options.title)
-  caption(page, left, top, width, height, {x = options.x_label or "Step", y = options.y_label})
-  legend(page, left + width + 22, top + 14, names, side)
-  return page
 end
 
--- ---- scatter ------------------------------------------------------------------------------------
-
-local function pooled(xs, ys)
-  local x, y = {}, {}
-  for i = 1, #xs do
-    for k = 1, #xs[i] do
-      local a, b = xs[i][k], ys[i][k]
-      if tables.finite(a) and tables.finite(b) then x[#x + 1], y[#y + 1] = a, b end
-    end
-  end
-  return x, y
-end
-
---- distributions.scatter(series [, options]) -> page
-function distributions.scatter(series, options)
+--- distributions.curves(panels [, options]) -> page
+function distributions.curves(panels, options)
   options = options or {}
-  local xs, ys, names = {}, {}, {}
-  for i, one in ipairs(tables.items(series)) do
-    xs[i], ys[i] = shown(one, false)
-    names[i] = one.name and tostring(one.name) or nil
+  local prepared, all_x, longest, most = {}, {}, 0, 0
+  for i, panel in ipairs(tables.items(panels)) do
+    local one = prepare(panel)
+    prepared[i], most = one, math.max(most, #one.names)
+    table.move(one.xs, 1, #one.xs, #all_x + 1, all_x)
+    for _, name in ipairs(one.names) do longest = math.max(longest, gnuplot.text_width(name, NOTE_SIZE)) end
   end
-  local x, y = pooled(xs, ys)
-  local low, high = tables.range{x, y}
-  if not low then tables.refuse "there is no number to draw" end
-  low, high = widened(low, high)
-  local size, left, top = 760, MARGIN + AXIS_COLUMN, MARGIN + (options.title and TITLE_ROW or 4)
-  local side = #names > 1 and 190 or 20
-  local page, plots = gnuplot.page(left + size + side + MARGIN, top + size + AXIS_ROW + MARGIN // 2), {}
-  if options.identity ~= false then
-    plots[1] = page:columns({low, high}, {low, high}) .. IDENTITY
+  local x_low, x_high = tables.range(all_x)
+  if x_low == x_high then x_low, x_high = x_low - 1, x_high + 1 end
+  local width, height, side = 820, math.max(#panels > 1 and 260 or 460, 24 * most), math.min(360, longest + 20)
+  local top = MARGIN + (options.title and TITLE_ROW or 0)
+  local left, step = MARGIN + AXIS_COLUMN, NAME_ROW + height + AXIS_ROW
+  local page = gnuplot.page(left + width + 58 + side, top + #panels * step + MARGIN // 2)
+  if options.title then
+    page:text(left + width / 2, MARGIN + 12, options.title, {size = TITLE_SIZE, within = width + 100})
   end
-  for i = 1, #xs do
-    plots[#plots + 1] = ("%s using 1:2 with points pointtype 7 pointsize 0.7 linecolor rgb '#70%s'"):format(
-      page:columns(xs[i], ys[i]), color_of(i):sub(2))
+  for i, one in ipairs(prepared) do
+    local y = top + NAME_ROW + (i - 1) * step
+    draw_curves(page, left, y, width, height, {x_low, x_high}, one)
+    caption(page, left, y, width, height, {name = one.name, x = options.x_label or "Step", y = one.y_label})
+    legend(page, left + width + 22, y + 14, one.names, side)
   end
-  local ticks = gnuplot.ticks(low, high, 7)
-  page:panel{
-    x = left, y = top, width = size, height = size,
-    x_range = {low, high}, y_range = {low, high}, x_ticks = ticks, y_ticks = ticks,
-    setup = {"set grid xtics ytics " .. GRID}, plot = plots,
-  }
-  headline(page, left, size, options.title)
-  caption(page, left, top, size, size, {x = options.x_label, y = options.y_label})
-  if options.correlation ~= false then
-    local text = ("Correlation: %.3f"):format(metrics.correlation(x, y))
-    local box = gnuplot.text_width(text, LABEL_SIZE) + 20
-    page:rectangle(left + 24, top + 18, box, 32, "#f3e8d2")
-    page:text(left + 24 + box / 2, top + 34, text, {size = LABEL_SIZE})
-  end
-  if #names > 1 then legend(page, left + size + 22, top + 14, names, side - 60, true) end
   return page
 end
 

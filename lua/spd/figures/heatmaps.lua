@@ -10,6 +10,7 @@ local LABEL_COLUMN, TICK_COLUMN = 28, 46 -- left of a map: its label turned upwa
 local BAR_COLUMN = 128 -- the scale of colours right of all maps
 local GAP = 18
 local MISSING = "#bbbbbb" -- shows where an entry is NaN
+local MOST_COMPONENTS = 14 -- shown of a hidden layer
 local MOST_PRINTED = 4 -- a map of at most that many rows and columns has its values printed
 
 -- ---- one map ------------------------------------------------------------------------------------
@@ -43,22 +44,28 @@ local function column_ticks(count, width)
   return gnuplot.index_ticks(count, width / (14 + 10 * #tostring(count - 1)))
 end
 
+local function ticks_of(map, count_rows, count_columns)
+  if map.ticks == false then return end
+  local x_ticks = map.x_ticks
+  if x_ticks == nil then x_ticks = column_ticks(count_columns, math.min(map.width, 1000)) end
+  return x_ticks, gnuplot.index_ticks(count_rows, math.min(12, map.height / 22))
+end
+
 --- heatmaps.map(page, map)
 -- Draw one matrix with crisp cells. map: rows; x, y, width, height in pixels; palette, range = {low, high};
--- ticks: false for none; values: true to print them; count_rows, count_columns: what the ticks count, where
--- rows were reduced.
+-- ticks: false for none; x_ticks: as for page:panel, or false, in place of the columns' numbers; values: true
+-- to print them; count_rows, count_columns: what the ticks count, where rows were reduced.
 function heatmaps.map(page, map)
   local rows = map.rows
   local n, m = #rows, #rows[1]
   local count_rows, count_columns = map.count_rows or n, map.count_columns or m
   if n == 1 or m == 1 then rows, n, m = doubled(rows), 2 * n, 2 * m end
-  local data = page:matrix(rows)
+  local data, x_ticks, y_ticks = page:matrix(rows), ticks_of(map, count_rows, count_columns)
   page:panel{
     x = map.x, y = map.y, width = map.width, height = map.height, border = 15, background = MISSING,
     palette = map.palette, color_range = map.range,
     x_range = {-0.5, count_columns - 0.5}, y_range = {count_rows - 0.5, -0.5},
-    x_ticks = map.ticks ~= false and column_ticks(count_columns, math.min(map.width, 1000)) or nil,
-    y_ticks = map.ticks ~= false and gnuplot.index_ticks(count_rows, math.min(12, map.height / 22)) or nil,
+    x_ticks = x_ticks, y_ticks = y_ticks,
     plot = {("%s matrix using (($1 + 0.5) * %.9g - 0.5):(($2 + 0.5) * %.9g - 0.5):3 with image"):format(data,
       count_columns / m, count_rows / n)},
   }
@@ -81,15 +88,38 @@ end
 
 -- ---- maps below each other ----------------------------------------------------------------------
 
--- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label}.
+-- Say at the columns of a map which subcomponents they are, if there is room; `numbers` where they are reordered.
+local function name_columns(map, numbers)
+  map.x_label = "Subcomponent"
+  if not numbers then return end
+  local widest = 0
+  for _, number in ipairs(numbers) do widest = math.max(widest, gnuplot.text_width(tostring(number), 16)) end
+  if widest + 4 <= map.width / #numbers then
+    map.x_ticks = gnuplot.named_ticks(numbers)
+  else
+    map.x_ticks, map.x_label = false, "Subcomponents, reordered"
+  end
+end
+
+-- The numbers of a panel's columns, or nil.
+local function checked_columns(panel, count)
+  if not panel.columns then return end
+  local numbers = tables.list(panel.columns, panel.name)
+  if #numbers ~= count then tables.refuse("expected a number for each column", panel.name) end
+  return numbers
+end
+
+-- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label, columns: their
+-- numbers, if reordered, unlabelled: true for none below the x axis}.
 local function stack(maps, options)
+  local function around(map) return NAME_ROW + TICK_ROW + (map.unlabelled and 0 or LABEL_ROW) + GAP end
   local widest, total = 0, 0
   for _, map in ipairs(maps) do
     map.count_rows, map.count_columns = #map.rows, #map.rows[1]
     map.rows = tables.reduce(map.rows, options.most_rows or 600, 1800)
     local n, m = #map.rows, #map.rows[1]
     map.width, map.height = m * cell_size(m, 1000, 56), n * cell_size(n, options.height or 480, 56)
-    widest, total = math.max(widest, map.width), total + NAME_ROW + map.height + TICK_ROW + LABEL_ROW + GAP
+    widest, total = math.max(widest, map.width), total + map.height + around(map)
   end
   local left, top = MARGIN + LABEL_COLUMN + TICK_COLUMN, MARGIN + (options.title and TITLE_ROW or 0)
   local page = titled_page(left + widest + GAP + BAR_COLUMN, top + total - GAP + MARGIN, options.title)
@@ -97,13 +127,17 @@ local function stack(maps, options)
   for _, map in ipairs(maps) do
     map.x, map.y = left, y + NAME_ROW
     map.palette, map.range = options.palette, options.range
+    name_columns(map, map.columns)
     heatmaps.map(page, map)
     local middle = left + map.width / 2
     page:text(middle, y + NAME_ROW / 2 - 2, map.title, {size = NAME_SIZE, within = 2 * middle})
     page:text(MARGIN + 10, map.y + map.height / 2, map.y_label,
       {size = LABEL_SIZE, within = map.height + 40, rotate = true})
-    page:text(middle, map.y + map.height + TICK_ROW + 14, "Subcomponent", {size = LABEL_SIZE})
-    y = map.y + map.height + TICK_ROW + LABEL_ROW + GAP
+    if not map.unlabelled then
+      local below = map.x_ticks == false and 0 or TICK_ROW
+      page:text(middle, map.y + map.height + below + 14, map.x_label, {size = LABEL_SIZE})
+    end
+    y = y + map.height + around(map)
   end
   local first, last = maps[1], maps[#maps]
   local height = math.min(600, last.y + last.height - first.y)
@@ -116,12 +150,39 @@ function heatmaps.causal_importances(panels, options)
   options = options or {}
   local maps = {}
   for i, panel in ipairs(tables.items(panels)) do
-    maps[i] = {title = panel.name, rows = tables.rows(panel.values, panel.name), y_label = "Input feature"}
+    local rows = tables.rows(panel.values, panel.name)
+    maps[i] = {
+      title = panel.name, rows = rows, y_label = "Input feature", columns = checked_columns(panel, #rows[1]),
+    }
   end
   return stack(maps, {
     title = options.title, palette = options.upper and "reds" or "blues", range = {0, 1},
     bar_title = options.upper and "Causal importance (upper-leaky)" or "Causal importance (lower-leaky)",
   })
+end
+
+local function column_norms(rows)
+  local norms = {}
+  for c = 1, #rows[1] do
+    local squares = 0
+    for _, row in ipairs(rows) do squares = squares + row[c] ^ 2 end
+    norms[c] = math.sqrt(squares)
+  end
+  return norms
+end
+
+-- Scale the columns of two matrices so that they have the same norm and the same product as before.
+local function balance(A, B)
+  local a, b = column_norms(A), column_norms(B)
+  local function scaled(rows, own, other)
+    local out = {}
+    for i, row in ipairs(rows) do
+      out[i] = {}
+      for c, value in ipairs(row) do out[i][c] = own[c] == 0 and 0 or value * math.sqrt(other[c] / own[c]) end
+    end
+    return out
+  end
+  return scaled(A, a, b), scaled(B, b, a)
 end
 
 --- heatmaps.components(matrices [, options]) -> page
@@ -131,70 +192,95 @@ function heatmaps.components(matrices, options)
   for _, matrix in ipairs(tables.items(matrices)) do
     local V, U = tables.rows(matrix.V, matrix.name), tables.transpose(tables.rows(matrix.U, matrix.name))
     if #V[1] ~= #U[1] then tables.refuse("V and U differ in their number of subcomponents", matrix.name) end
-    local name = tostring(matrix.name)
-    maps[#maps + 1] = {title = name .. ": V", rows = V, y_label = "Input"}
-    maps[#maps + 1] = {title = name .. ": U (transposed)", rows = U, y_label = "Output"}
+    V, U = balance(V, U)
+    local name, columns = tostring(matrix.name), checked_columns(matrix, #V[1])
+    local V_title, U_title = name .. ": V", name .. ": U (transposed)"
+    if matrix.tied then
+      V_title = ("%s = %s: U (transposed)"):format(V_title, matrix.tied)
+      U_title = ("%s = %s: V"):format(U_title, matrix.tied)
+    end
+    maps[#maps + 1] = {title = V_title, rows = V, y_label = "Input", columns = columns, unlabelled = true}
+    maps[#maps + 1] = {title = U_title, rows = U, y_label = "Output", columns = columns, unlabelled = true}
     all[#all + 1], all[#all + 2] = V, U
   end
+  maps[#maps].unlabelled = false
   local largest = tables.largest(all)
   return stack(maps, {
-    title = options.title or "Subcomponents", palette = "coolwarm", range = {-largest, largest},
-    bar_title = "Entry", height = 320, most_rows = 500,
+    title = options.title or "Subcomponents, each scaled so that |V| = |U|", palette = "coolwarm",
+    range = {-largest, largest}, bar_title = "Entry", height = 320, most_rows = 500,
   })
 end
 
 -- ---- a grid of maps -----------------------------------------------------------------------------
 
--- Sizes in pixels that suit all maps of the groups; the maps are reduced to what can be shown.
-local function measure(groups, most_columns)
-  local n, m, columns = 1, 1, 1
-  for _, group in ipairs(groups) do
-    columns = math.max(columns, #group.maps)
-    for _, map in ipairs(group.maps) do
-      map.count_rows, map.count_columns = #map.rows, #map.rows[1]
-      map.rows = tables.reduce(map.rows, 480, 1000)
-      n, m = math.max(n, #map.rows), math.max(m, #map.rows[1])
-    end
+-- Sizes in pixels that suit all maps of a group; the maps are reduced to what can be shown.
+local function measure(group)
+  local n, m, columns = 1, 1, #group.maps
+  for _, map in ipairs(group.maps) do
+    map.count_rows, map.count_columns = #map.rows, #map.rows[1]
+    map.rows = tables.reduce(map.rows, 480, 1000)
+    n, m = math.max(n, #map.rows), math.max(m, #map.rows[1])
   end
   local printed = n <= MOST_PRINTED and m <= MOST_PRINTED
-  columns = math.min(columns, most_columns or math.max(1, math.min(8, 1900 // math.max(190, m))))
+  local ticks = group.ticks ~= false and not printed
+  columns = math.min(columns, group.columns or math.max(1, math.min(8, 1900 // math.max(190, m))))
   local cell_width = math.max(1, math.min(96, math.max(200, 1500 // columns - 60) // m))
   local cell_height = math.max(1, math.min(cell_width, 480 // n))
-  local left, below = printed and 8 or TICK_COLUMN, printed and 6 or TICK_ROW
+  local left, below = ticks and TICK_COLUMN or 8, ticks and TICK_ROW or 6
   return {
-    columns = columns, printed = printed, cell_width = cell_width, cell_height = cell_height, left = left,
+    columns = columns, rows = math.ceil(#group.maps / columns), printed = printed, ticks = ticks,
+    cell_width = cell_width, cell_height = cell_height, left = left, below = below,
     width = math.max(170, m * cell_width + left + 16), height = NAME_ROW + n * cell_height + below + GAP,
   }
 end
 
-local function draw_group(page, group, y, sizes, options)
-  for k, map in ipairs(group.maps) do
-    local column, row = (k - 1) % sizes.columns, (k - 1) // sizes.columns
-    map.width, map.height = #map.rows[1] * sizes.cell_width, #map.rows * sizes.cell_height
-    map.x = MARGIN + column * sizes.width + sizes.left + (sizes.width - sizes.left - 16 - map.width) // 2
-    map.y = y + row * sizes.height + NAME_ROW
-    map.palette, map.range = options.palette, options.range
-    map.ticks, map.values = not sizes.printed, sizes.printed
-    heatmaps.map(page, map)
-    page:text(map.x + map.width / 2, map.y - NAME_ROW / 2, map.title,
-      {size = LABEL_SIZE, within = sizes.width - 4})
+-- The labels of a group's axes: left of the first map in each row, below the last in each column.
+local function label_axes(page, group, k, map, sizes)
+  if group.y_label and (k - 1) % sizes.columns == 0 then
+    page:text(map.x - sizes.left - 10, map.y + map.height / 2, group.y_label,
+      {size = LABEL_SIZE, within = map.height + 80, rotate = true})
+  end
+  if group.x_label and k > #group.maps - sizes.columns then
+    page:text(map.x + map.width / 2, map.y + map.height + sizes.below + 14, group.x_label, {size = LABEL_SIZE})
   end
 end
 
--- Groups of maps, each in rows of equal cells. group: {name =, maps = list of {title =, rows =}}.
-local function grid(groups, options)
-  local sizes = measure(groups, options.columns)
-  local named, rows_of_maps = #groups > 1, 0
-  for _, group in ipairs(groups) do rows_of_maps = rows_of_maps + math.ceil(#group.maps / sizes.columns) end
-  local top, name_row = MARGIN + (options.title and TITLE_ROW or 0), named and TITLE_ROW or 0
-  local height = top + rows_of_maps * sizes.height + #groups * name_row + MARGIN
-  local right = MARGIN + sizes.columns * sizes.width
-  local page = titled_page(right + BAR_COLUMN, math.max(height, 220), options.title)
+local function draw_group(page, group, left, top, sizes, options)
+  for k, map in ipairs(group.maps) do
+    local column, row = (k - 1) % sizes.columns, (k - 1) // sizes.columns
+    map.width, map.height = #map.rows[1] * sizes.cell_width, #map.rows * sizes.cell_height
+    map.x = left + column * sizes.width + sizes.left + (sizes.width - sizes.left - 16 - map.width) // 2
+    map.y = top + row * sizes.height + NAME_ROW
+    map.palette, map.range = options.palette, map.range or options.range
+    map.ticks, map.values = sizes.ticks, sizes.printed
+    heatmaps.map(page, map)
+    page:text(map.x + map.width / 2, map.y - NAME_ROW / 2, map.title,
+      {size = LABEL_SIZE, within = sizes.width - 4})
+    label_axes(page, group, k, map, sizes)
+  end
+end
+
+--- heatmaps.grid(groups, options) -> page
+-- Groups of maps below each other, each in rows of equal cells. group: {name =, maps = list of {title =, rows =,
+-- range = if not that of all}, columns =, x_label =, y_label =, ticks = false for none}. options: title, palette,
+-- range, bar_title.
+function heatmaps.grid(groups, options)
+  local named, sizes, heights = #groups > 1, {}, {}
+  local left, right, height = MARGIN, 0, MARGIN + (options.title and TITLE_ROW or 0)
+  local top, name_row = height, named and TITLE_ROW or 0
+  for i, group in ipairs(groups) do
+    sizes[i] = measure(group)
+    heights[i] = name_row + sizes[i].rows * sizes[i].height + (group.x_label and LABEL_ROW or 0)
+    height = height + heights[i]
+    if group.y_label then left = MARGIN + LABEL_COLUMN end
+  end
+  for _, size in ipairs(sizes) do right = math.max(right, left + size.columns * size.width) end
+  local page = titled_page(right + BAR_COLUMN, math.max(height + MARGIN, 220), options.title)
   local y = top
-  for _, group in ipairs(groups) do
+  for i, group in ipairs(groups) do
     if named then page:text(MARGIN + 8, y + TITLE_ROW / 2, group.name, {size = NAME_SIZE, align = "left"}) end
-    draw_group(page, group, y + name_row, sizes, options)
-    y = y + name_row + math.ceil(#group.maps / sizes.columns) * sizes.height
+    draw_group(page, group, left, y + name_row, sizes[i], options)
+    y = y + heights[i]
   end
   local bar_top = top + name_row + NAME_ROW
   local bar_height = math.min(500, page.height - bar_top - MARGIN - 20)
@@ -210,17 +296,22 @@ function heatmaps.hidden_layers(layers, options)
     local maps = {
       {title = "Target model", rows = layer.target}, {title = "Sum of components", rows = layer.sum},
     }
-    for _, component in ipairs(layer.components or {}) do
+    for k, component in ipairs(layer.components or {}) do
+      if k > MOST_COMPONENTS then break end
       maps[#maps + 1] = {title = "Subcomponent " .. component.index, rows = component.W}
     end
     for _, map in ipairs(maps) do
       map.rows = tables.rows(map.rows, layer.name)
       all[#all + 1] = map.rows
     end
-    groups[i] = {name = layer.name, maps = maps}
+    local shown = tables.shown_of(#maps - 2, layer.C)
+    groups[i] = {
+      name = tostring(layer.name) .. (shown and ": " .. shown or ""), maps = maps,
+      x_label = "Input", y_label = "Output",
+    }
   end
   local largest = tables.largest(all)
-  return grid(groups, {
+  return heatmaps.grid(groups, {
     title = options.title or #groups == 1 and groups[1].name or nil, palette = "coolwarm",
     range = {-largest, largest}, bar_title = "Weight",
   })
@@ -244,9 +335,9 @@ function heatmaps.heatmaps(panels, options)
     all[i] = tables.rows(panel.values, panel.name)
     maps[i] = {title = panel.name, rows = all[i]}
   end
-  return grid({{name = "", maps = maps}}, {
+  return heatmaps.grid({{name = "", maps = maps, columns = options.columns}}, {
     title = options.title, palette = palette, range = options.range or range_of(all, palette == "coolwarm"),
-    columns = options.columns, bar_title = options.bar_title,
+    bar_title = options.bar_title,
   })
 end
 

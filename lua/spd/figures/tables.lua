@@ -43,6 +43,11 @@ function tables.items(list)
   return list
 end
 
+--- tables.shown_of(count, C) -> text that says how many of C subcomponents are shown; nil without a C
+function tables.shown_of(count, C)
+  return C and ("%d of %d subcomponents shown"):format(count, C)
+end
+
 --- tables.transpose(rows) -> rows
 function tables.transpose(rows)
   local out = {}
