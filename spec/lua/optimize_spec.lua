@@ -118,6 +118,78 @@ describe("optimize.step", function()
   end)
 end)
 
+describe("a NaN in a step", function()
+  local core_set = core.instruction_set()
+
+  -- relu(two(relu(one x))), a bias in each
+  local function components_of(neurons)
+    return component_model.new{
+      target = model.new{
+        layers = {
+          model.linear("one", core.tensor{{1, 2}, {0, 1}, {1, 0}}, core.zeros(3)),
+          model.linear("two", core.tensor{{1, 0, 1}, {0, 1, 0}}, core.zeros(2)),
+        },
+        forward = function(_, x, layer) return core.relu(layer("two", core.relu(layer("one", x)))) end,
+      },
+      patterns = {"*"}, C = 5, n_ci_mlp_neurons = neurons, seed = 1,
+    }
+  end
+
+  local masked = {"recon", "stochastic_recon", "recon_layerwise", "stochastic_recon_layerwise"}
+  local of_gates = {"importance_minimality", "schatten", table.unpack(masked)}
+  local of_target = {"out_recon", table.unpack(masked)}
+  local of_components = {"faithfulness", "out_recon", table.unpack(of_gates)}
+
+  -- what is NaN, the tensor, and the losses that depend on it
+  local function cases(components)
+    local list = {
+      {"V", components.by_name.one.V, of_components}, {"U", components.by_name.two.U, {"faithfulness", "schatten",
+        table.unpack(of_target)}},
+      {"bias of one", components.target.by_name.one.bias, {"importance_minimality", table.unpack(of_target)}},
+      {"bias of two", components.target.by_name.two.bias, of_target},
+    }
+    for name, tensor in pairs(components.by_name.two.gate) do list[#list + 1] = {"gate " .. name, tensor, of_gates} end
+    return list
+  end
+
+  -- Whether a step with this loss alone comes to its end.
+  local function passes(components, loss, kind)
+    local tape <close> = core.tape()
+    local only = {seed = 0, n_mask_samples = 1, pnorm = 2, output_loss_type = kind, [loss .. "_coeff"] = 1}
+    local ok, err = pcall(optimize.step, components, tape, only, data:batch(0), 3)
+    if not ok then assert.matches("^step 3: loss/" .. loss .. " is nan", tostring(err)) end
+    return ok
+  end
+
+  local function check(neurons, kind)
+    for i = 1, #cases(components_of(neurons)) do
+      local components = components_of(neurons)
+      local what, tensor, losses = table.unpack(cases(components)[i])
+      for _, loss in ipairs(losses) do assert.is_true(passes(components, loss, kind), loss) end
+      -- in one entry only, the first: others must not hide it
+      local values = core.zeros(table.unpack(tensor.shape))
+      values:set(0 / 0, table.unpack(#tensor.shape == 1 and {1} or {1, 1}))
+      tensor:copy_from(tensor + values)
+      for _, loss in ipairs(losses) do
+        assert.is_false(passes(components, loss, kind), ("%s: NaN in %s"):format(loss, what))
+      end
+    end
+  end
+
+  for _, set in ipairs{"baseline", "avx2", "avx512"} do
+    if pcall(core.instruction_set, set) then
+      it("stops the run, in every loss that depends on it: " .. set, function()
+        core.instruction_set(set)
+        finally(function() core.instruction_set(core_set) end)
+        for _, neurons in ipairs{0, 3} do
+          for _, kind in ipairs{"mse", "kl"} do check(neurons, kind) end
+        end
+      end)
+    end
+  end
+  core.instruction_set(core_set)
+end)
+
 describe("optimize.run", function()
   local progress
 
