@@ -200,8 +200,7 @@ describe("core.tape", function()
     it("take memory for the rows that are kept only", function()
       -- A chain on 250000 rows that are zero, in a process of its own: the MiB that it touched.
       local function touched(input)
-        local host = os.getenv("SPDLUA") or "./spdlua"
-        local status, text, message = core.posix.run{host, "-e", ([[
+        local status, text, message = core.posix.run{"./spdlua", "-e", ([[
           local core = require "spd.core"
           local x, before = core.zeros(250000, 4), core.posix.peak_memory_mb()
           do
