@@ -45,7 +45,7 @@ describe("evaluate", function()
   end)
 
   it("batch: the divergence is of the target's distribution from the model's", function()
-    -- two outputs, (2 x, 0) of the target and (3 x, 0) of the subcomponent with importance 1, of which 0.2 is left
+    -- two outputs: (2 x, 0) of the target, (3 x, 0) of the subcomponent, and 0.2 of that, its importance, when masked
     local target = model.new{
       layers = {model.linear("w", core.tensor{{2}, {0}})},
       forward = function(_, x, layer) return layer("w", x) end,
