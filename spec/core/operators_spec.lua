@@ -73,6 +73,62 @@ describe("core operators in float agree with double", function()
   core.instruction_set(best)
 end)
 
+describe("core operators pass NaN on:", function()
+  local best, nan = core.instruction_set(), 0 / 0
+
+  local elementwise = {
+    add = function(x) return x + 1 end, multiply = function(x) return x * x end,
+    affine = function(x) return core.affine(x, 2, 1) end,
+    add_bias = function(x) return core.add_bias(x, core.zeros(19)) end,
+    gate_linear = function(x) return core.gate_linear(x, core.zeros(19), core.zeros(19)) end,
+    gate_mlp = function(x)
+      local w = core.zeros(19, 3)
+      return core.gate_mlp(x, w, w, w, core.zeros(19))
+    end,
+    mask = function(x) return core.stochastic_mask(x, core.zeros(1, 19), {seed = 1}) end,
+    importance = function(x) return core.stochastic_mask(core.zeros(1, 19) + 1, x, {seed = 1}) end,
+  }
+  for _, name in ipairs{"relu", "gelu", "absolute", "lower_leaky", "upper_leaky"} do elementwise[name] = core[name] end
+  for _, p in ipairs{1, 1.5, 2} do elementwise["power " .. p] = function(x) return core.power(x, p) end end
+
+  -- A row of 19 numbers, which is more than a vector, with a NaN at one place.
+  local function row_with_nan(at)
+    local row = {}
+    for i = 1, 19 do row[i] = i == at and nan or 0.5 end
+    return core.tensor{row}
+  end
+
+  local reductions = {
+    sum = core.sum, squared_error = function(x) return core.squared_error(x, core.zeros(1, 19)) end,
+    matmul = function(x) return core.sum(core.matmul(x, core.zeros(19, 2))) end,
+    linear = function(x) return core.sum(core.linear(core.zeros(1, 19), x)) end,
+    ["softmax_kl, target"] = function(x) return core.softmax_kl(x, core.zeros(1, 19)) end,
+    ["softmax_kl, output"] = function(x) return core.softmax_kl(core.zeros(1, 19), x) end,
+  }
+
+  for _, set in ipairs{"baseline", "avx2", "avx512"} do
+    if pcall(core.instruction_set, set) then
+      it(set, function()
+        core.instruction_set(set)
+        finally(function() core.instruction_set(best) end)
+        for at = 1, 19 do
+          local x = row_with_nan(at)
+          for name, f in pairs(elementwise) do
+            for i, y in ipairs(f(x):totable()[1]) do
+              assert.equal(i == at, y ~= y, ("%s: entry %d is %g with NaN at %d"):format(name, i, y, at))
+            end
+          end
+          for name, f in pairs(reductions) do
+            local y = f(x):item()
+            assert.is_true(y ~= y, ("%s: %g with NaN at %d"):format(name, y, at))
+          end
+        end
+      end)
+    end
+  end
+  core.instruction_set(best)
+end)
+
 describe("core operators", function()
   it("give the same bits on 1 and 3 threads", function()
     local before = core.threads()

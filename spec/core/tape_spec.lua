@@ -107,6 +107,55 @@ describe("core.tape", function()
     assert.equal(before, core.allocation_count())
   end)
 
+  describe("memory", function()
+    -- Bytes that a tape holds after f(tape), without what earlier tapes left in their pools.
+    local function held(f)
+      core.release_buffers()
+      local before = core.live_bytes()
+      local tape <close> = core.tape()
+      f(tape)
+      return core.live_bytes() - before
+    end
+
+    it("is the same for an expression that is recorded 1 and 50 times", function()
+      local x = normal({100, 10}, 1)
+      local function record(times)
+        return held(function()
+          for _ = 1, times do core.sum(core.gelu(core.relu(x) + 1)):item() end
+        end)
+      end
+      assert.equal(record(1), record(50))
+    end)
+
+    -- Bytes of the values of a chain, in buffers of [4096, 32].
+    local ROWS, COLUMNS = 4096, 32
+    local function buffers(f)
+      local w = normal({ROWS, COLUMNS}, 1):parameter()
+      return held(function(tape) tape:backward(f(w)) end) / (4 * ROWS * COLUMNS)
+    end
+
+    local function chain(x, length, f)
+      for _ = 1, length do x = f(x) end
+      return core.sum(x)
+    end
+
+    it("of a long chain is that of a few values, where no gradient needs the others", function()
+      local found = buffers(function(w) return {chain(w:clone(), 40, core.gelu)} end)
+      assert.is_true(found >= 1 and found <= 10, found)
+      found = buffers(function(w) return {chain(w, 40, function(x) return x + w end)} end)
+      assert.is_true(found >= 1 and found <= 10, found)
+    end)
+
+    it("of a loss is used again by the next loss", function()
+      local found = buffers(function(w)
+        local losses = {}
+        for k = 1, 4 do losses[k] = chain(w * k, 10, core.gelu) end
+        return losses
+      end)
+      assert.is_true(found >= 10 and found <= 20, found)
+    end)
+  end)
+
   describe("compact rows", function()
     -- a batch in which most rows are zero, through masks, biases and losses, with and without compaction
     local function run(compact, bias_first)
@@ -147,5 +196,25 @@ describe("core.tape", function()
 
     it("change no output, loss or gradient", function() compare(run(false, false), run(true, false)) end)
     it("are expanded where random masks tell them apart", function() compare(run(false, true), run(true, true)) end)
+
+    it("take memory for the rows that are kept only", function()
+      -- A chain on 250000 rows that are zero, in a process of its own: the MiB that it touched.
+      local function touched(input)
+        local status, text, message = core.posix.run{"./spdlua", "-e", ([[
+          local core = require "spd.core"
+          local x, before = core.zeros(250000, 4), core.posix.peak_memory_mb()
+          do
+            local tape <close> = core.tape()
+            local y = %s
+            for _ = 1, 20 do y = core.gelu(y) end
+            core.sum(y):item()
+          end
+          print(core.posix.peak_memory_mb() - before)]]):format(input)}
+        assert.same({0, ""}, {status, message})
+        return tonumber(text)
+      end
+      local all, kept = touched "x", touched "core.compact(x)"
+      assert.is_true(kept < all / 8, ("%g MiB instead of %g"):format(kept, all))
+    end)
   end)
 end)

@@ -105,6 +105,8 @@ describe("a decomposition", function()
       for _, key in ipairs{"mmcs", "ml2r", "mmcs_all", "ml2r_all", "wall_s", "ms_per_step", "peak_mb"} do
         assert.is_number(summary[key], key)
       end
+      local milliseconds = 1000 * summary.wall_s / STEPS
+      assert.is_true(milliseconds > 0 and math.abs(summary.ms_per_step / milliseconds - 1) < 0.01)
       assert.equal(STEPS, summary.steps)
       assert.equal(0, summary.seed)
       assert.equal(2, summary.threads)
@@ -147,6 +149,7 @@ describe("a decomposition", function()
         local status, text, err = experiment.decompose(words(out, "--threads", threads, "--quiet"))
         assert.same({0, "run: " .. out .. "\n", ""}, {status, text, err})
         assert_same_bits(reference, results(out), threads .. " threads")
+        assert.equal(tonumber(threads), json.decode(read(out .. "/summary.json")).threads)
       end)
     end
 

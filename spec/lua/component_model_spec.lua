@@ -135,6 +135,33 @@ describe("component_model.new", function()
     assert.are_not.same(V(1, "one"), V(1, "two"))
   end)
 
+  it("draws V, U and both layers of the gates of every matrix with random numbers of their own", function()
+    local normal, seen, count = core.normal, {}, 0
+    finally(function() core.normal = normal end)
+    core.normal = function(shape, draw)
+      local name = ("%s %s"):format(draw.purpose, draw.matrix)
+      assert.is_nil(seen[name], name .. " was drawn twice")
+      seen[name], count = true, count + 1
+      assert.equal(7, draw.seed)
+      return normal(shape, draw)
+    end
+    component_model.new{target = target_named("one", "two"), patterns = {"*"}, C = 4, n_ci_mlp_neurons = 3, seed = 7}
+    assert.equal(2 * 4, count)
+  end)
+
+  it("draws a V that says nothing about U, where both have one shape", function()
+    local target = model.new{layers = {model.linear("w", core.eye(4))}, forward = function() end}
+    local components = component_model.new{target = target, patterns = {"w"}, C = 4, n_ci_mlp_neurons = 0, seed = 1}
+    local V, U = components:V("w"):totable(), components:U("w"):totable()
+    -- neither its transpose nor itself, whatever the lengths and signs of rows and columns: for numbers x of one
+    -- draw the quotients U / x would have rank one
+    for name, x in pairs{V = V, ["V^T"] = core.transpose(components:V "w"):totable()} do
+      local function quotient(i, j) return U[i][j] / x[i][j] end
+      local one, other = quotient(1, 1) * quotient(2, 2), quotient(1, 2) * quotient(2, 1)
+      assert.is_true(math.abs(one - other) > 1e-3 * (math.abs(one) + math.abs(other)), name)
+    end
+  end)
+
   it("names the parameters, with the tied ones once or twice", function()
     local function names(tied_update)
       local list = {}

@@ -1,6 +1,7 @@
 local config = require "spd.config"
 local schema = require "spd.schema"
 
+local TIED_UPDATE = "summed" -- the default
 local SHIPPED = {"tms", "tms_5-2", "tms_40-10", "tms_40-10-id"}
 
 -- A config with every key that must be given, as lines of YAML by key.
@@ -68,6 +69,7 @@ describe("spd.config", function()
       assert.equal("constant", c.lr_schedule)
       assert.equal("at_least_zero_active", c.task_config.data_generation_type)
       assert.equal(60.0, c.checkpoint_seconds)
+      assert.equal(TIED_UPDATE, c.tied_update)
       assert.same({}, warnings)
       assert.is_nil(load_with({faithfulness_coeff = "null"}).faithfulness_coeff)
     end)

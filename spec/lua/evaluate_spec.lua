@@ -44,6 +44,27 @@ describe("evaluate", function()
     assert_near(0, numbers["misc/masked_kl_loss_vs_target"])
   end)
 
+  it("batch: the divergence is of the target's distribution from the model's", function()
+    -- two outputs: (2 x, 0) of the target, (3 x, 0) of the subcomponent, and 0.2 of that, its importance, when masked
+    local target = model.new{
+      layers = {model.linear("w", core.tensor{{2}, {0}})},
+      forward = function(_, x, layer) return layer("w", x) end,
+    }
+    local components = component_model.new{target = target, patterns = {"w"}, C = 1, n_ci_mlp_neurons = 0, seed = 0}
+    local matrix = components.by_name.w
+    matrix.V:copy_from(core.tensor{{1}})
+    matrix.U:copy_from(core.tensor{{3, 0}})
+    matrix.gate.w:copy_from(core.tensor{0})
+    matrix.gate.b:copy_from(core.tensor{0.2})
+    local numbers = evaluate.batch(components, {}, core.tensor{{1}, {0.5}})
+    local function divergence(a, b) -- of the distributions of logits (a, 0) and (b, 0)
+      local p, q = 1 / (1 + math.exp(-a)), 1 / (1 + math.exp(-b))
+      return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    end
+    assert_near((divergence(2, 3) + divergence(1, 1.5)) / 2, numbers["misc/unmasked_kl_loss_vs_target"])
+    assert_near((divergence(2, 0.6) + divergence(1, 0.3)) / 2, numbers["misc/masked_kl_loss_vs_target"])
+  end)
+
   it("activation_counts: examples with importance above 0.1, over all batches", function()
     local counts, examples = evaluate.activation_counts(components_of(),
       batches({{0.5}, {0.09}}, {{0.2}, {0}}, {{1}, {1}}), {n_eval_steps = 2})

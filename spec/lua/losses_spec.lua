@@ -166,6 +166,26 @@ describe("losses:", function()
       assert.are_not.equal(value(0, 0), value(0, 1))
       assert.are_not.equal(value(0, 0), value(0, 0, 2))
     end)
+
+    it("masks have random numbers of their own for every loss, matrix and sample", function()
+      local draw_mask, drawn, seen = core.stochastic_mask, {}, {}
+      finally(function() core.stochastic_mask = draw_mask end)
+      core.stochastic_mask = function(h, g, draw)
+        drawn[#drawn + 1] = draw
+        return draw_mask(h, g, draw)
+      end
+      local step = step_of{config = {seed = 7, n_mask_samples = 2}}
+      step.step = 5
+      losses.stochastic_recon(step)
+      losses.stochastic_recon_layerwise(step)
+      assert.equal(8, #drawn) -- 2 losses, 2 matrices, 2 samples
+      for _, draw in ipairs(drawn) do
+        local name = ("%s %s %s"):format(draw.purpose, draw.matrix, draw.sample)
+        assert.is_nil(seen[name], name .. " was drawn twice")
+        seen[name] = true
+        assert.same({7, 5}, {draw.seed, draw.step})
+      end
+    end)
   end)
 
   it("importance_minimality is the sum over matrices of the batch mean of upper^p", function()

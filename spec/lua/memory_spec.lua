@@ -24,6 +24,28 @@ describe("memory", function()
     assert.is_true(estimate(100, 16) < estimate(100, 128))
   end)
 
+  it("estimates what a run takes", function()
+    -- four steps of the paper's tms_40-10 in a process of its own, without what the process takes before
+    local status, text, message = core.posix.run{"./spdlua", "-e", [[
+      local core, memory = require "spd.core", require "spd.memory"
+      local before = core.posix.peak_memory_mb()
+      local case = require("spd.config").load("configs/tms_40-10.yaml", {"steps=4", "n_eval_steps=2"})
+      local target_config = require("spd.config").load_target("configs/targets/tms_40-10.yaml", "tms")
+      local subject = require("spd.experiment").subject(case, require("spd.models.tms").from_config(target_config),
+        target_config)
+      require("spd.optimize").run{
+        components = subject.components, data = subject.data, evaluation_data = subject.evaluation_data, config = case,
+        progress = {update = function() end, finish = function() end},
+      }
+      local used = core.posix.peak_memory_mb() - before
+      local function estimate(layers) return memory.estimate(layers, case, case.batch_size) / 2 ^ 20 end
+      print(used, estimate(subject.components.target.layers) - estimate{})]]}
+    assert.same({0, ""}, {status, message})
+    local used, estimated = text:match("^(%S+)%s+(%S+)\n$")
+    local quotient = tonumber(used) / tonumber(estimated)
+    assert.is_true(quotient > 0.5 and quotient < 1.25, ("%s MiB were used, %s estimated"):format(used, estimated))
+  end)
+
   it("grows with rows and matrices, also past what an integer holds", function()
     local one = memory.estimate({target.layers[1]}, config(100), 1000)
     assert.is_true(one < estimate(100))

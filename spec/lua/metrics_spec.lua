@@ -172,6 +172,17 @@ describe("metrics.mmcs_ml2r", function()
     assert.equal(2, metrics.mmcs_ml2r(W, V, U, 0.001).n_components)
   end)
 
+  it("counts a subcomponent with 1.5 % of the largest norm, and none with 0.5 %", function()
+    local function count(share)
+      return metrics.mmcs_ml2r(W, {{2, share}, {0, 0}}, {{3, 4}, {6, 8}}).n_components
+    end
+    -- norms 2 x 5 and share x 10
+    assert.equal(2, count(0.015))
+    assert.equal(2, count(0.011))
+    assert.equal(1, count(0.009))
+    assert.equal(1, count(0.005))
+  end)
+
   it("is NaN when all subcomponents are zero", function()
     local scores = metrics.mmcs_ml2r(W, {{0}, {0}}, {{0, 0}})
     assert.equal(0, scores.n_components)

@@ -56,6 +56,19 @@ describe("optimize.learning_rate", function()
     assert_rates({0.5, 1, 0.25}, config, 5, 10, 24)
   end)
 
+  it("has known values at the first, a middle and the last step of every schedule, with warm-up", function()
+    -- 4 steps of warm-up, then 41 steps: the first, the middle (s = 20) and the last (s = 40) of those
+    local cases = {
+      constant = {1, 1, 1}, linear = {1, 1 - 20 / 41, 1 - 40 / 41}, cosine = {1, math.sqrt(0.5), 0},
+      exponential = {1, 0.25, 0.0625},
+    }
+    for schedule, expected in pairs(cases) do
+      local found = rates({lr = 0.5, steps = 45, lr_warmup_pct = 0.1, lr_schedule = schedule,
+        lr_exponential_halflife = 10}, 0, 2, 3, 4, 24, 44)
+      for i, factor in ipairs{0, 0.5, 0.75, table.unpack(expected)} do assert_near(0.5 * factor, found[i]) end
+    end
+  end)
+
   it("can warm up over all steps", function()
     assert_rates({0, 0.5, 0.75}, {lr = 1, steps = 4, lr_warmup_pct = 1, lr_schedule = "cosine"}, 0, 2, 3)
   end)
@@ -118,6 +131,78 @@ describe("optimize.step", function()
   end)
 end)
 
+describe("a NaN in a step", function()
+  local core_set = core.instruction_set()
+
+  -- relu(two(relu(one x))), a bias in each
+  local function components_of(neurons)
+    return component_model.new{
+      target = model.new{
+        layers = {
+          model.linear("one", core.tensor{{1, 2}, {0, 1}, {1, 0}}, core.zeros(3)),
+          model.linear("two", core.tensor{{1, 0, 1}, {0, 1, 0}}, core.zeros(2)),
+        },
+        forward = function(_, x, layer) return core.relu(layer("two", core.relu(layer("one", x)))) end,
+      },
+      patterns = {"*"}, C = 5, n_ci_mlp_neurons = neurons, seed = 1,
+    }
+  end
+
+  local masked = {"recon", "stochastic_recon", "recon_layerwise", "stochastic_recon_layerwise"}
+  local of_gates = {"importance_minimality", "schatten", table.unpack(masked)}
+  local of_target = {"out_recon", table.unpack(masked)}
+  local of_components = {"faithfulness", "out_recon", table.unpack(of_gates)}
+
+  -- what is NaN, the tensor, and the losses that depend on it
+  local function cases(components)
+    local list = {
+      {"V", components.by_name.one.V, of_components}, {"U", components.by_name.two.U, {"faithfulness", "schatten",
+        table.unpack(of_target)}},
+      {"bias of one", components.target.by_name.one.bias, {"importance_minimality", table.unpack(of_target)}},
+      {"bias of two", components.target.by_name.two.bias, of_target},
+    }
+    for name, tensor in pairs(components.by_name.two.gate) do list[#list + 1] = {"gate " .. name, tensor, of_gates} end
+    return list
+  end
+
+  -- Whether a step with this loss alone comes to its end.
+  local function passes(components, loss, kind)
+    local tape <close> = core.tape()
+    local only = {seed = 0, n_mask_samples = 1, pnorm = 2, output_loss_type = kind, [loss .. "_coeff"] = 1}
+    local ok, err = pcall(optimize.step, components, tape, only, data:batch(0), 3)
+    if not ok then assert.matches("^step 3: loss/" .. loss .. " is nan", tostring(err)) end
+    return ok
+  end
+
+  local function check(neurons, kind)
+    for i = 1, #cases(components_of(neurons)) do
+      local components = components_of(neurons)
+      local what, tensor, losses = table.unpack(cases(components)[i])
+      for _, loss in ipairs(losses) do assert.is_true(passes(components, loss, kind), loss) end
+      -- in one entry only, the first: others must not hide it
+      local values = core.zeros(table.unpack(tensor.shape))
+      values:set(0 / 0, table.unpack(#tensor.shape == 1 and {1} or {1, 1}))
+      tensor:copy_from(tensor + values)
+      for _, loss in ipairs(losses) do
+        assert.is_false(passes(components, loss, kind), ("%s: NaN in %s"):format(loss, what))
+      end
+    end
+  end
+
+  for _, set in ipairs{"baseline", "avx2", "avx512"} do
+    if pcall(core.instruction_set, set) then
+      it("stops the run, in every loss that depends on it: " .. set, function()
+        core.instruction_set(set)
+        finally(function() core.instruction_set(core_set) end)
+        for _, neurons in ipairs{0, 3} do
+          for _, kind in ipairs{"mse", "kl"} do check(neurons, kind) end
+        end
+      end)
+    end
+  end
+  core.instruction_set(core_set)
+end)
+
 describe("optimize.run", function()
   local progress
 
@@ -149,6 +234,74 @@ describe("optimize.run", function()
       faithfulness = core.squared_error(core.matmul(core.transpose(U), core.transpose(V)), W):item() / 4
     end
     assert.is_true(math.abs(numbers["loss/faithfulness"] - faithfulness) < 1e-6)
+  end)
+
+  it("draws at step 0 too if the config says so", function()
+    local function drawn(first)
+      local steps = {}
+      optimize.run{
+        components = small_components(), data = data, evaluation_data = data, progress = progress,
+        config = setmetatable({image_freq = 3, image_on_first_step = first}, {__index = config}),
+        draw = function(step) steps[#steps + 1] = step end,
+      }
+      return steps
+    end
+    assert.same({0, 3}, drawn(true))
+    assert.same({3}, drawn(false))
+  end)
+
+  it("steps with the rate of the schedule, and logs it", function()
+    local components, optimizer, rates_of_steps, logged = small_components(), {}, {}, {}
+    function optimizer.step(_, rate) rates_of_steps[#rates_of_steps + 1] = rate end
+    function optimizer.gradient_norm() return 0 end
+    function optimizer.zero_gradients() end
+    function components.optimizer() return optimizer end
+    function progress.update(_, _, numbers) logged[#logged + 1] = numbers.lr end
+    local settings = setmetatable({lr_schedule = "cosine", lr_warmup_pct = 0.34}, {__index = config})
+    optimize.run{components = components, data = data, evaluation_data = data, progress = progress, config = settings}
+    -- 2 steps of warm-up, then cos(pi/2 s/3)
+    local expected = {0, 0.005, 0.01, 0.01 * math.cos(math.pi / 6), 0.01 * math.cos(math.pi / 3), 0}
+    assert.equal(#expected, #rates_of_steps)
+    for i, rate in ipairs(expected) do
+      assert_near(rate, rates_of_steps[i])
+      assert_near(rate, logged[i])
+    end
+  end)
+
+  describe("saves", function()
+    local monotonic_time = core.posix.monotonic_time
+    after_each(function() core.posix.monotonic_time = monotonic_time end)
+
+    -- The steps saved in a run of 10 steps, each of which takes a second of a clock made here.
+    local function saved(settings)
+      local now, steps = 100, {}
+      core.posix.monotonic_time = function() return now end
+      local clocked = {batch = function(_, step)
+        now = 100 + step
+        return data:batch(step)
+      end}
+      local run = {
+        directory = "none", latest_checkpoint = function() return nil end, cut_metrics = function() end,
+        log = function() end, save_checkpoint = function(_, step) steps[#steps + 1] = step end,
+      }
+      settings.steps, settings.print_freq = 10, 100
+      optimize.run{
+        components = small_components(), data = clocked, evaluation_data = data, progress = progress, run = run,
+        config = setmetatable(settings, {__index = config}),
+      }
+      return steps
+    end
+
+    it("checkpoint_seconds after it saved last, and at the end", function()
+      assert.same({3, 6, 9, 10}, saved{checkpoint_seconds = 3})
+      assert.same({5, 10}, saved{checkpoint_seconds = 5})
+      assert.same({10}, saved{checkpoint_seconds = 60})
+    end)
+
+    it("every save_freq steps, and later by the clock from there", function()
+      assert.same({4, 8, 10}, saved{checkpoint_seconds = 60, save_freq = 4})
+      assert.same({3, 4, 7, 8, 10}, saved{checkpoint_seconds = 3, save_freq = 4})
+    end)
   end)
 
   it("keeps and takes back its whole state as tensors", function()

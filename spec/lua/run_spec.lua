@@ -86,6 +86,21 @@ describe("a run", function()
       assert.matches(base .. "/file", message, 1, true)
     end)
 
+    it("refuses one that another process filled before it was locked", function()
+      local try_lock = posix.try_lock
+      finally(function() posix.try_lock = try_lock end)
+      posix.try_lock = function(path)
+        write(base .. "/run/final_config.yaml", "theirs\n")
+        local lock, message = try_lock(path)
+        opened[#opened + 1] = lock
+        return lock, message
+      end
+      local message, status = refused(create)
+      assert.equal(2, status)
+      assert.equal(base .. "/run: is not empty (--resume goes on with the run in it)", message)
+      assert.equal("theirs\n", read(base .. "/run/final_config.yaml"))
+    end)
+
     it("names its own folder by case, seed and time, a new one for each run of a second", function()
       local made = {}
       finally(function()
@@ -279,6 +294,43 @@ describe("a run", function()
       assert.is_true(r:is_finished())
       r:write_summary{steps = 4}
       assert.is_false(r:is_finished())
+    end)
+  end)
+
+  describe("files", function()
+    -- A second name of a file: what is written into the file itself is seen there, what replaces it is not.
+    local function second_name(path)
+      assert.equal(0, (posix.run{"ln", path, path .. ".kept"}))
+      return path .. ".kept"
+    end
+
+    it("are replaced, not overwritten: the summary", function()
+      local r = create()
+      r:write_summary{steps = 1}
+      local kept = second_name(r.directory .. "/summary.json")
+      local before = read(kept)
+      r:write_summary{steps = 2}
+      assert.equal(before, read(kept))
+      assert.same({steps = 2}, r:summary())
+    end)
+
+    it("are replaced, not overwritten: metrics that are cut", function()
+      local r = create()
+      r:log(0, {a = 1})
+      r:log(1, {a = 2})
+      local kept = second_name(r.directory .. "/metrics.jsonl")
+      r:cut_metrics(1)
+      assert.equal('{"step":0,"a":1}\n{"step":1,"a":2}\n', read(kept))
+      assert.equal('{"step":0,"a":1}\n', read(r.directory .. "/metrics.jsonl"))
+    end)
+
+    it("are replaced, not overwritten: a checkpoint", function()
+      local r = create()
+      r:save_checkpoint(1, {a = core.tensor{1}})
+      local kept = second_name(r.directory .. "/checkpoints/step_1.safetensors")
+      r:save_checkpoint(1, {a = core.tensor{2}})
+      assert.same({1}, core.safetensors_load(kept).a:totable())
+      assert.same({2}, r:load_checkpoint(1).a:totable())
     end)
   end)
 

@@ -104,6 +104,20 @@ describe("target", function()
     assert.matches("no target model for 'lm'", refusal(target.kind, "lm"))
   end)
 
+  it("has no weights on disk before its config is there", function()
+    local settings = config_module.load_target(training, "tms")
+    local model = target.kind("tms").from_config(settings)
+    local write = config_module.write
+    finally(function() config_module.write = write end)
+    config_module.write = function() error("no space left", 0) end
+    local ok, message = pcall(target.save, model, settings, folder .. "/saved")
+    assert.same({false, "no space left"}, {ok, message})
+    assert.is_false(posix.is_file(folder .. "/saved/target.safetensors"))
+    config_module.write = write
+    target.save(model, settings, folder .. "/saved")
+    assert.is_true(posix.is_file(folder .. "/saved/target.safetensors"))
+  end)
+
   it("is not overwritten", function()
     get(config(folder .. "/target.safetensors", training))
     local bytes = experiment.read(folder .. "/target.safetensors")
