@@ -24,10 +24,10 @@ static const char usage_text[] =
     "  -e code   run code\n"
     "  -l name   require library 'name' into global 'name' (-l global=name: into 'global')\n"
     "  -i        REPL after the script\n"
-    "  -v        show the version\n"
+    "  -v        show the version (also --version)\n"
     "  -E        ignore environment variables\n"
     "  -W        turn warnings on\n"
-    "  -h        show this text\n"
+    "  -h        show this text (also --help)\n"
     "  --        end of options\n"
     "  -         run stdin as a script\n"
     "Without a script: the REPL; or, if stdin is not a terminal, run stdin.\n";
@@ -40,9 +40,10 @@ typedef struct {
   const char *bad; /* an option that there is not, or that lacks its argument */
 } command;
 
-/* The flag that a one-letter option sets; NULL for any other word. */
+/* The flag that an option sets; NULL for any other word. */
 static bool *flag_of(command *c, const char *word) {
   if (strcmp(word, "--help") == 0) return &c->help;
+  if (strcmp(word, "--version") == 0) return &c->version;
   if (word[1] == '\0' || word[2] != '\0') return NULL;
   switch (word[1]) {
     case 'i': return &c->interactive;

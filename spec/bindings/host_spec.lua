@@ -57,8 +57,10 @@ describe("spdlua's command line", function()
     assert.equal("spdlua: cannot open -x.lua: No such file or directory\n", err)
   end)
 
-  it("prints its version with -v and a short usage with -h and --help", function()
-    assert.matches("^spdlua %d+%.%d+%.%d+ %(Lua 5%.4%.%d+%)\n$", select(2, run { "-v" }))
+  it("prints its version with -v and --version, and a short usage with -h and --help", function()
+    for _, option in ipairs { "-v", "--version" } do
+      assert.matches("^spdlua %d+%.%d+%.%d+ %(Lua 5%.4%.%d+%)\n$", select(2, run { option }))
+    end
     for _, option in ipairs { "-h", "--help" } do
       local status, out, err = run { option }
       assert.equal(0, status)
