@@ -199,6 +199,19 @@ static int run_require(lua_State *L, const char *word) {
   return 0;
 }
 
+/* help(...) for the code of -e; what it needs is loaded when it is called. */
+static int call_help(lua_State *L) {
+  const int arguments = lua_gettop(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "spd.repl.help");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "command");
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_call(L, arguments, 0);
+  return 0;
+}
+
 static int run_options(lua_State *L, char **argv, int end) {
   int status = 0;
   for (int i = 1; i < end && status == 0; i++) {
@@ -239,6 +252,7 @@ static int run_command(lua_State *L, int argc, char **argv, const command *c) {
   int status = c->no_environment ? 0 : run_init(L);
   const bool has_script = c->script < argc;
   const int end = c->script < argc ? c->script : argc;
+  if (c->runs_code) lua_register(L, "help", call_help);
   if (status == 0) status = run_options(L, argv, end);
   if (status == 0 && has_script) {
     const bool from_stdin = strcmp(argv[c->script], "-") == 0 && strcmp(argv[c->script - 1], "--") != 0;
