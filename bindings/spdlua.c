@@ -21,7 +21,7 @@ int luaopen_spd_core(lua_State *L);
 
 static const char usage_text[] =
     "usage: spdlua [options] [script [args]]\n"
-    "  -e code   run code\n"
+    "  -e code   run code, which has help() as the REPL has\n"
     "  -l name   require library 'name' into global 'name' (-l global=name: into 'global')\n"
     "  -i        REPL after the script\n"
     "  -v        show the version (also --version)\n"
@@ -249,10 +249,10 @@ static int run_repl(lua_State *L) {
 }
 
 static int run_command(lua_State *L, int argc, char **argv, const command *c) {
+  if (c->runs_code) lua_register(L, "help", call_help); /* first, so that LUA_INIT can set another one */
   int status = c->no_environment ? 0 : run_init(L);
   const bool has_script = c->script < argc;
   const int end = c->script < argc ? c->script : argc;
-  if (c->runs_code) lua_register(L, "help", call_help);
   if (status == 0) status = run_options(L, argv, end);
   if (status == 0 && has_script) {
     const bool from_stdin = strcmp(argv[c->script], "-") == 0 && strcmp(argv[c->script - 1], "--") != 0;

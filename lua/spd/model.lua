@@ -24,7 +24,7 @@ local function wrong(name, what, ...)
   errors.raise(2, ("layer '%s'"):format(tostring(name)), what:format(...))
 end
 
--- What a value is, for messages: the shape of a tensor, else its type. The type of the others may have any name.
+-- For messages: the shape of a tensor or value, the type of anything else.
 local function describe(value)
   local shape = type(value) == "userdata" and value.shape
   return shape and ("[%s]"):format(table.concat(shape, ", ")) or type(value)

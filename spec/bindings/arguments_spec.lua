@@ -28,6 +28,20 @@ describe("a table of settings", function()
   end)
 end)
 
+describe("checking a draw and settings", function()
+  it("allocates nothing", function()
+    local settings, draw = {probability = 0.5, low = 0, high = 1}, {seed = 1, purpose = "spec", step = 2}
+    local function fill() for _ = 1, 100 do core.fill_sparse_features(x, settings, draw) end end
+    collectgarbage("stop")
+    finally(function() collectgarbage("restart") end)
+    fill()
+    local before = collectgarbage("count")
+    fill()
+    local after = collectgarbage("count")
+    assert.equal(before, after)
+  end)
+end)
+
 describe("an argument too many", function()
   it("is refused by functions", function()
     refused("bad argument #2 to 'sum' (too many arguments)", core.sum, x, 1)
