@@ -53,9 +53,10 @@ local function run_chunk(terminal, chunk)
   if not ok then io.stderr:write(error_text(err), "\n") end
 end
 
+--- Whether the text is lines of comments, and no blank line, which would part them from what follows, ends it.
 local function only_comments(text)
   for line in text:gmatch("[^\n]+") do
-    if not line:find("^%s*%-%-") then return false end
+    if not line:find("^%s*%-%-") or line:find("^%s*%-%-%[=*%[") then return false end
   end
   return text:find("%S") ~= nil and not text:find("\n$")
 end

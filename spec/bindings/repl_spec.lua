@@ -180,6 +180,12 @@ describe("the REPL", function()
     type_and_see("function f() end help(f)\n", "\nno help: defined at stdin:1")
   end)
 
+  it("takes a long comment on several lines", function()
+    start()
+    type_and_see("--[[ one\n", "\n>> ")
+    type_and_see("two ]] 6 * 7\n", "\n42\r\n> ")
+  end)
+
   it("tells those who type exit or quit how to leave, unless these are names of theirs", function()
     start()
     type_and_see("exit\n", "\nCtrl-D leaves")
