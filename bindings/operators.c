@@ -10,6 +10,7 @@
 ** finalizers. */
 static spdL_tape begin(lua_State *L, int arguments) {
   spdL_state *state = spdL_get_state(L);
+  spdL_check_count(L, arguments);
   lua_settop(L, arguments);
   if (state->open == NULL) spdL_new_tensor_box(L);
   if (state->open != NULL) return *state->open;
@@ -68,25 +69,27 @@ BINARY(softmax_kl)
 
 static int core_affine(lua_State *L) {
   const spdL_tape tape = begin(L, 3);
-  const double scale = luaL_checknumber(L, 2), shift = luaL_optnumber(L, 3, 0);
+  const double scale = spdL_check_number(L, 2), shift = lua_isnil(L, 3) ? 0 : spdL_check_number(L, 3);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), scale, shift));
 }
 
 static int core_power(lua_State *L) {
   const spdL_tape tape = begin(L, 2);
-  const double exponent = luaL_checknumber(L, 2);
+  const double exponent = spdL_check_number(L, 2);
   return finish(L, &tape, spd_power(tape.tape, spdL_check_value(L, 1, &tape), exponent));
 }
 
 static int core_greater(lua_State *L) {
   const spdL_tape tape = begin(L, 2);
-  const double threshold = luaL_checknumber(L, 2);
+  const double threshold = spdL_check_number(L, 2);
   return finish(L, &tape, spd_greater(tape.tape, spdL_check_value(L, 1, &tape), threshold));
 }
 
 static int core_reshape(lua_State *L) {
   int64_t shape[SPD_MAX_DIMENSIONS];
+  if (lua_istable(L, 2)) spdL_check_count(L, 2);
   const int dimensions = spdL_check_shape(L, 2, shape);
+  lua_settop(L, 1); /* the sizes are read */
   const spdL_tape tape = begin(L, 1);
   return finish(L, &tape, spd_reshape(tape.tape, spdL_check_value(L, 1, &tape), dimensions, shape));
 }
@@ -134,11 +137,12 @@ static int core_multiply(lua_State *L) {
 
 static int core_divide(lua_State *L) {
   const spdL_tape tape = begin(L, 2);
-  const double divisor = luaL_checknumber(L, 2);
+  const double divisor = spdL_check_number(L, 2);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), 1 / divisor, 0));
 }
 
 static int core_negate(lua_State *L) {
+  lua_settop(L, 1); /* Lua passes the operand twice */
   const spdL_tape tape = begin(L, 1);
   return finish(L, &tape, spd_affine(tape.tape, spdL_check_value(L, 1, &tape), -1, 0));
 }
@@ -174,7 +178,7 @@ static double number_field(lua_State *L, int argument, const char *name, double 
   lua_getfield(L, argument, name);
   if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
     luaL_error(L, "fill_sparse_features: %s must be a number, found %s", name, luaL_typename(L, -1));
-  const double value = luaL_optnumber(L, -1, otherwise);
+  const double value = lua_isnil(L, -1) ? otherwise : lua_tonumber(L, -1);
   lua_pop(L, 1);
   return value;
 }
@@ -194,8 +198,11 @@ static int64_t last_size(const spd_tensor *tensor) {
 
 /* Tensors are looked at last: a metamethod of a table could close them. */
 static int core_fill_sparse_features(lua_State *L) {
+  static const char *const known[] = {"probability", "exactly_active", "low", "high", "group", NULL};
+  spdL_check_count(L, 3);
   spdL_check_tensor(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
+  spdL_check_table(L, 2);
+  spdL_check_keys(L, 2, "fill_sparse_features", known);
   const spd_draw draw = spdL_check_draw(L, 3);
   spd_sparse_features settings = {.probability = number_field(L, 2, "probability", 0),
                                   .exactly_active = exactly_active(L, 2),
@@ -206,8 +213,8 @@ static int core_fill_sparse_features(lua_State *L) {
   if (!lua_isnil(L, -1)) {
     const spd_tensor *group = spdL_test_tensor(L, -1);
     settings.group = group == NULL ? NULL : spd_tensor_int32(group);
-    luaL_argcheck(L, settings.group != NULL && spd_tensor_count(group) == last_size(tensor), 2,
-                  "group: expected an int32 tensor [features]");
+    spdL_argument_check(L, settings.group != NULL && spd_tensor_count(group) == last_size(tensor), 2,
+                        "group: expected an int32 tensor [features]");
   }
   if (!spd_fill_sparse_features(tensor, settings, draw)) return spdL_call_error(L);
   lua_settop(L, 1);

@@ -13,8 +13,8 @@ typedef struct {
 
 static spd_adamw *check_optimizer(lua_State *L) {
   spdL_get_state(L); /* an error once the state is closing */
-  const optimizer_box *box = luaL_checkudata(L, 1, ADAMW);
-  luaL_argcheck(L, box->optimizer != NULL, 1, "the optimizer is closed");
+  const optimizer_box *box = spdL_check_object(L, 1, ADAMW);
+  spdL_argument_check(L, box->optimizer != NULL, 1, "the optimizer is closed");
   return box->optimizer;
 }
 
@@ -34,7 +34,10 @@ static int core_adamw(lua_State *L) {
     lua_settop(L, 0);
     lua_newtable(L);
   }
-  luaL_checktype(L, 1, LUA_TTABLE);
+  static const char *const known[] = {"beta1", "beta2", "epsilon", "weight_decay", NULL};
+  spdL_check_count(L, 1);
+  spdL_check_table(L, 1);
+  spdL_check_keys(L, 1, "adamw", known);
   const spd_adamw_settings settings = {.beta1 = setting(L, "beta1", 0.9, 1),
                                        .beta2 = setting(L, "beta2", 0.999, 1),
                                        .epsilon = setting(L, "epsilon", 1e-8, INFINITY),
@@ -48,7 +51,7 @@ static int core_adamw(lua_State *L) {
 }
 
 static int optimizer_close(lua_State *L) {
-  optimizer_box *box = luaL_checkudata(L, 1, ADAMW);
+  optimizer_box *box = spdL_check_object(L, 1, ADAMW);
   spd_adamw_free(box->optimizer);
   box->optimizer = NULL;
   return 0;
@@ -62,7 +65,7 @@ static int optimizer_add(lua_State *L) {
 }
 
 static int optimizer_step(lua_State *L) {
-  if (!spd_adamw_step(check_optimizer(L), luaL_checknumber(L, 2))) return spdL_call_error(L);
+  if (!spd_adamw_step(check_optimizer(L), spdL_check_number(L, 2))) return spdL_call_error(L);
   return 0;
 }
 
@@ -77,10 +80,10 @@ static int optimizer_gradient_norm(lua_State *L) {
 }
 
 static int optimizer_moments(lua_State *L) {
-  const lua_Integer i = luaL_checkinteger(L, 2);
+  const lua_Integer i = spdL_check_integer(L, 2);
   spd_tensor **first = spdL_new_tensor_box(L), **second = spdL_new_tensor_box(L);
   spd_adamw *optimizer = check_optimizer(L);
-  luaL_argcheck(L, i >= 1 && i <= spd_adamw_count(optimizer), 2, "no such parameter");
+  spdL_argument_check(L, i >= 1 && i <= spd_adamw_count(optimizer), 2, "no such parameter");
   *first = spd_tensor_retain(spd_adamw_first_moment(optimizer, (int)i - 1));
   *second = spd_tensor_retain(spd_adamw_second_moment(optimizer, (int)i - 1));
   return 2;
@@ -89,8 +92,8 @@ static int optimizer_moments(lua_State *L) {
 static int optimizer_steps(lua_State *L) {
   spd_adamw *optimizer = check_optimizer(L);
   if (!lua_isnoneornil(L, 2)) {
-    const lua_Integer steps = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, steps >= 0, 2, "expected 0 or more");
+    const lua_Integer steps = spdL_check_integer(L, 2);
+    spdL_argument_check(L, steps >= 0, 2, "expected 0 or more");
     spd_adamw_set_steps(optimizer, (uint64_t)steps);
   }
   lua_pushinteger(L, (lua_Integer)spd_adamw_steps(optimizer));

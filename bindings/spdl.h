@@ -52,6 +52,22 @@ int spdL_core_error(lua_State *L, int status);
 /* A mistake in a call: a Lua error with position, and the context's last error as its text. */
 int spdL_call_error(lua_State *L);
 
+/* Arguments. Unlike those of lauxlib, errors name the function even where a tail call hides how it was called. Checks
+** allocate nothing unless they fail. */
+int spdL_argument_error(lua_State *L, int argument, const char *format, ...);
+#define spdL_argument_check(L, condition, argument, message) \
+  ((void)((condition) || spdL_argument_error(L, argument, "%s", message)))
+void spdL_check_count(lua_State *L, int most); /* of arguments */
+lua_Integer spdL_check_integer(lua_State *L, int argument);
+lua_Number spdL_check_number(lua_State *L, int argument);
+void spdL_check_table(lua_State *L, int argument);
+/* A userdata of ours, by the type's name in lower case: SPDL_NAME("tape") is a "tape". */
+void *spdL_check_object(lua_State *L, int argument, const char *metatable);
+/* The type of a value, as a word for messages. May push something. */
+const char *spdL_type_name(lua_State *L, int index);
+/* Every key of the table is one of `known`, which ends with NULL; `what` begins the message. */
+void spdL_check_keys(lua_State *L, int argument, const char *what, const char *const *known);
+
 /* Tensors as userdata. */
 spd_tensor *spdL_check_tensor(lua_State *L, int argument);
 spd_tensor *spdL_test_tensor(lua_State *L, int argument); /* NULL if it is something else */

@@ -21,13 +21,13 @@ int luaopen_spd_core(lua_State *L);
 
 static const char usage_text[] =
     "usage: spdlua [options] [script [args]]\n"
-    "  -e code   run code\n"
+    "  -e code   run code, which has help() as the REPL has\n"
     "  -l name   require library 'name' into global 'name' (-l global=name: into 'global')\n"
     "  -i        REPL after the script\n"
-    "  -v        show the version\n"
+    "  -v        show the version (also --version)\n"
     "  -E        ignore environment variables\n"
     "  -W        turn warnings on\n"
-    "  -h        show this text\n"
+    "  -h        show this text (also --help)\n"
     "  --        end of options\n"
     "  -         run stdin as a script\n"
     "Without a script: the REPL; or, if stdin is not a terminal, run stdin.\n";
@@ -40,9 +40,10 @@ typedef struct {
   const char *bad; /* an option that there is not, or that lacks its argument */
 } command;
 
-/* The flag that a one-letter option sets; NULL for any other word. */
+/* The flag that an option sets; NULL for any other word. */
 static bool *flag_of(command *c, const char *word) {
   if (strcmp(word, "--help") == 0) return &c->help;
+  if (strcmp(word, "--version") == 0) return &c->version;
   if (word[1] == '\0' || word[2] != '\0') return NULL;
   switch (word[1]) {
     case 'i': return &c->interactive;
@@ -198,6 +199,19 @@ static int run_require(lua_State *L, const char *word) {
   return 0;
 }
 
+/* help(...) for the code of -e; what it needs is loaded when it is called. */
+static int call_help(lua_State *L) {
+  const int arguments = lua_gettop(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "spd.repl.help");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "command");
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_call(L, arguments, 0);
+  return 0;
+}
+
 static int run_options(lua_State *L, char **argv, int end) {
   int status = 0;
   for (int i = 1; i < end && status == 0; i++) {
@@ -235,6 +249,7 @@ static int run_repl(lua_State *L) {
 }
 
 static int run_command(lua_State *L, int argc, char **argv, const command *c) {
+  if (c->runs_code) lua_register(L, "help", call_help); /* first, so that LUA_INIT can set another one */
   int status = c->no_environment ? 0 : run_init(L);
   const bool has_script = c->script < argc;
   const int end = c->script < argc ? c->script : argc;

@@ -17,6 +17,7 @@ typedef struct {
 
 static int core_tape(lua_State *L) {
   spdL_state *state = spdL_get_state(L);
+  spdL_check_count(L, 0);
   spdL_tape *box = lua_newuserdatauv(L, sizeof *box, 0);
   memset(box, 0, sizeof *box);
   luaL_setmetatable(L, TAPE);
@@ -29,7 +30,7 @@ static int core_tape(lua_State *L) {
 }
 
 static int tape_close(lua_State *L) {
-  spdL_tape *box = luaL_checkudata(L, 1, TAPE);
+  spdL_tape *box = spdL_check_object(L, 1, TAPE);
   spdL_state *state = spdL_get_state(L);
   if (box->tape == NULL) return 0;
   spdL_tape **link = &state->open;
@@ -46,24 +47,45 @@ static int tape_close(lua_State *L) {
 
 static spdL_tape *check_tape(lua_State *L, int argument) {
   spdL_get_state(L); /* an error once the state is closing */
-  spdL_tape *box = luaL_checkudata(L, argument, TAPE);
-  luaL_argcheck(L, box->tape != NULL, argument, "the tape is closed");
+  spdL_tape *box = spdL_check_object(L, argument, TAPE);
+  spdL_argument_check(L, box->tape != NULL, argument, "the tape is closed");
   return box;
+}
+
+/* A tensor or a value as a value of the tape. Returns what is wrong, or NULL. */
+static const char *convert(lua_State *L, int index, const spdL_tape *tape, spd_value *value) {
+  spd_tensor *tensor = spdL_test_tensor(L, index);
+  if (tensor != NULL) {
+    *value = spd_leaf(tape->tape, tensor);
+    if (!spd_ok(*value)) spdL_call_error(L);
+    return NULL;
+  }
+  const value_box *box = luaL_testudata(L, index, VALUE);
+  if (box == NULL) {
+    const char *found = spdL_type_name(L, index);
+    if (strcmp(found, "tensor") == 0) return "the tensor is closed";
+    return lua_pushfstring(L, "expected a tensor or a value, found %s", found);
+  }
+  if (box->number != tape->number) return "the value belongs to another tape, or to one that is closed";
+  *value = box->value;
+  return NULL;
 }
 
 static int tape_backward(lua_State *L) {
   enum { MOST_LOSSES = 1 << 20 };
+  spdL_check_count(L, 3);
   lua_settop(L, 3);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  if (!lua_isnil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  spdL_check_table(L, 2);
+  if (!lua_isnil(L, 3)) spdL_check_table(L, 3);
   const lua_Unsigned count = lua_rawlen(L, 2); /* raw access: a metamethod could close the tape, */
-  luaL_argcheck(L, count <= MOST_LOSSES, 2, "too many losses");
+  spdL_argument_check(L, count <= MOST_LOSSES, 2, "too many losses");
   spd_value *losses = lua_newuserdatauv(L, count * sizeof *losses, 0);
   double *coefficients = lua_newuserdatauv(L, count * sizeof *coefficients, 0);
   const spdL_tape *box = check_tape(L, 1); /* and so could a finalizer, until here */
   for (int i = 0; i < (int)count; i++) {
     lua_rawgeti(L, 2, i + 1);
-    losses[i] = spdL_check_value(L, -1, box);
+    const char *problem = convert(L, -1, box, &losses[i]);
+    if (problem != NULL) luaL_error(L, "backward: loss %d: %s", i + 1, problem);
     coefficients[i] = 1;
     if (lua_istable(L, 3)) {
       if (lua_rawgeti(L, 3, i + 1) != LUA_TNUMBER)
@@ -78,7 +100,7 @@ static int tape_backward(lua_State *L) {
 }
 
 static int tape_tostring(lua_State *L) {
-  const spdL_tape *box = luaL_checkudata(L, 1, TAPE);
+  const spdL_tape *box = spdL_check_object(L, 1, TAPE);
   lua_pushstring(L, box->tape == NULL ? "tape (closed)" : "tape");
   return 1;
 }
@@ -93,17 +115,10 @@ void spdL_push_value(lua_State *L, const spdL_tape *tape, spd_value value) {
 }
 
 spd_value spdL_check_value(lua_State *L, int argument, const spdL_tape *tape) {
-  spd_tensor *tensor = spdL_test_tensor(L, argument);
   spd_value value;
-  if (tensor != NULL) {
-    value = spd_leaf(tape->tape, tensor);
-    if (!spd_ok(value)) spdL_call_error(L);
-    return value;
-  }
-  const value_box *box = luaL_testudata(L, argument, VALUE);
-  if (box == NULL) luaL_error(L, "expected a tensor or a value of the tape, found %s", luaL_typename(L, argument));
-  if (box->number != tape->number) luaL_error(L, "the value belongs to another tape, or to one that is closed");
-  return box->value;
+  const char *problem = convert(L, argument, tape, &value);
+  if (problem != NULL) spdL_argument_error(L, argument, "%s", problem);
+  return value;
 }
 
 /* The open tape of a value. */
@@ -115,7 +130,7 @@ static spd_tape *tape_of(lua_State *L, const value_box *box) {
 }
 
 static void read_value(lua_State *L) {
-  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  const value_box *box = spdL_check_object(L, 1, VALUE);
   spd_tensor **to = spdL_new_tensor_box(L); /* first: it can collect, and so close, a tape that nobody holds */
   spd_tape *tape = tape_of(L, box);
   *to = spd_read(tape, box->value);
@@ -129,7 +144,7 @@ static int value_tensor(lua_State *L) {
 }
 
 static int value_item(lua_State *L) {
-  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  const value_box *box = spdL_check_object(L, 1, VALUE);
   double number;
   if (!spd_read_scalar(tape_of(L, box), box->value, &number)) return spdL_call_error(L);
   lua_pushnumber(L, number);
@@ -143,7 +158,7 @@ static int value_tostring(lua_State *L) {
 }
 
 static void push_value_shape(lua_State *L) {
-  const value_box *box = luaL_checkudata(L, 1, VALUE);
+  const value_box *box = spdL_check_object(L, 1, VALUE);
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];
   if (!spd_value_shape(tape_of(L, box), box->value, &dimensions, shape)) spdL_call_error(L);
@@ -152,13 +167,15 @@ static void push_value_shape(lua_State *L) {
 
 static int value_size(lua_State *L) {
   push_value_shape(L);
-  lua_geti(L, -1, luaL_checkinteger(L, 2));
-  luaL_argcheck(L, !lua_isnil(L, -1), 2, "no such dimension");
+  lua_geti(L, -1, spdL_check_integer(L, 2));
+  spdL_argument_check(L, !lua_isnil(L, -1), 2, "no such dimension");
   return 1;
 }
 
 static int value_index(lua_State *L) {
-  const char *name = luaL_checkstring(L, 2);
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return luaL_error(L, "a value has no elements by []: use v:tensor():get(i, ...) for one, v:item() for a scalar");
+  const char *name = lua_tostring(L, 2);
   if (strcmp(name, "shape") == 0) {
     push_value_shape(L);
   } else {

@@ -2,6 +2,7 @@
 ** Tensors in Lua: making, reading, writing, printing.
 */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,8 +20,8 @@ spd_tensor *spdL_test_tensor(lua_State *L, int argument) {
 }
 
 spd_tensor *spdL_check_tensor(lua_State *L, int argument) {
-  spd_tensor **box = luaL_checkudata(L, argument, TENSOR);
-  luaL_argcheck(L, *box != NULL, argument, "the tensor is closed");
+  spd_tensor **box = spdL_check_object(L, argument, TENSOR);
+  spdL_argument_check(L, *box != NULL, argument, "the tensor is closed");
   return *box;
 }
 
@@ -59,7 +60,7 @@ static spd_tensor *new_tensor(lua_State *L, spd_dtype dtype, int dimensions, con
 }
 
 static int tensor_close(lua_State *L) {
-  spd_tensor **box = luaL_checkudata(L, 1, TENSOR);
+  spd_tensor **box = spdL_check_object(L, 1, TENSOR);
   spd_tensor_release(*box);
   *box = NULL;
   return 0;
@@ -67,15 +68,113 @@ static int tensor_close(lua_State *L) {
 
 /* ---- arguments ----------------------------------------------------------------------------- */
 
+/* Push the documentation of the running function, or nil. */
+static const char *push_documentation(lua_State *L, lua_Debug *activation) {
+  lua_getstack(L, 0, activation);
+  lua_getfield(L, LUA_REGISTRYINDEX, SPDL_NAME("documentation"));
+  lua_getinfo(L, "nf", activation);
+  lua_rawget(L, -2);
+  return lua_tostring(L, -1);
+}
+
+/* The documentation begins as a call, `size(` or `t:size(`, which knows the name and whether there is a self. */
+int spdL_argument_error(lua_State *L, int argument, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const char *message = lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  lua_Debug activation;
+  const char *text = push_documentation(L, &activation), *name = activation.name == NULL ? "?" : activation.name;
+  bool method = strcmp(activation.namewhat, "method") == 0;
+  if (text != NULL) {
+    const size_t length = strcspn(text, "({"), before = strcspn(text, ":");
+    method = method || before < length;
+    name =
+        before < length ? lua_pushlstring(L, text + before + 1, length - before - 1) : lua_pushlstring(L, text, length);
+  }
+  if (method && argument == 1) return luaL_error(L, "calling '%s' on bad self (%s)", name, message);
+  return luaL_error(L, "bad argument #%d to '%s' (%s)", method ? argument - 1 : argument, name, message);
+}
+
+const char *spdL_type_name(lua_State *L, int index) {
+  if (luaL_getmetafield(L, index, "__name") != LUA_TSTRING) return luaL_typename(L, index);
+  const char *name = lua_tostring(L, -1), *dot = strrchr(name, '.');
+  return dot == NULL ? name : dot + 1;
+}
+
+void spdL_check_count(lua_State *L, int most) {
+  if (lua_gettop(L) > most) spdL_argument_error(L, most + 1, "too many arguments");
+}
+
+lua_Integer spdL_check_integer(lua_State *L, int argument) {
+  int is_integer;
+  const lua_Integer value = lua_tointegerx(L, argument, &is_integer);
+  if (is_integer) return value;
+  const char *found = lua_isnumber(L, argument) ? luaL_tolstring(L, argument, NULL) : spdL_type_name(L, argument);
+  return spdL_argument_error(L, argument, "expected an integer, found %s", found);
+}
+
+lua_Number spdL_check_number(lua_State *L, int argument) {
+  int is_number;
+  const lua_Number value = lua_tonumberx(L, argument, &is_number);
+  if (is_number) return value;
+  return spdL_argument_error(L, argument, "expected a number, found %s", spdL_type_name(L, argument));
+}
+
+void spdL_check_table(lua_State *L, int argument) {
+  if (lua_istable(L, argument)) return;
+  spdL_argument_error(L, argument, "expected a table, found %s", spdL_type_name(L, argument));
+}
+
+void *spdL_check_object(lua_State *L, int argument, const char *metatable) {
+  void *object = luaL_testudata(L, argument, metatable);
+  if (object == NULL) {
+    const char *name = strrchr(metatable, '.') + 1;
+    spdL_argument_error(L, argument,
+                        strchr("aeiou", *name) == NULL ? "expected a %s, found %s" : "expected an %s, found %s", name,
+                        spdL_type_name(L, argument));
+  }
+  return object;
+}
+
+/* The key on top of the stack. */
+static bool is_known(lua_State *L, const char *const *known) {
+  if (lua_type(L, -1) != LUA_TSTRING) return false;
+  const char *key = lua_tostring(L, -1);
+  while (*known != NULL && strcmp(key, *known) != 0) known++;
+  return *known != NULL;
+}
+
+static void unknown_key(lua_State *L, const char *what, const char *const *known) {
+  luaL_Buffer list;
+  const char *key = luaL_tolstring(L, -1, NULL);
+  luaL_buffinit(L, &list);
+  for (int i = 0; known[i] != NULL; i++) {
+    if (i > 0) luaL_addstring(&list, ", ");
+    luaL_addstring(&list, known[i]);
+  }
+  luaL_pushresult(&list);
+  luaL_error(L, "%s: unknown key '%s' (known: %s)", what, key, lua_tostring(L, -1));
+}
+
+void spdL_check_keys(lua_State *L, int argument, const char *what, const char *const *known) {
+  lua_pushnil(L);
+  while (lua_next(L, argument) != 0) {
+    lua_pop(L, 1);
+    if (!is_known(L, known)) unknown_key(L, what, known);
+  }
+}
+
 int spdL_check_shape(lua_State *L, int argument, int64_t *shape) {
   const bool table = lua_istable(L, argument);
   const lua_Integer count = table ? luaL_len(L, argument) : lua_gettop(L) - argument + 1;
-  luaL_argcheck(L, count >= 0 && count <= SPD_MAX_DIMENSIONS, argument, "expected at most 4 sizes");
+  spdL_argument_check(L, count >= 0 && count <= SPD_MAX_DIMENSIONS, argument, "expected at most 4 sizes");
   for (int i = 0; i < count; i++) {
     if (table) lua_geti(L, argument, i + 1);
     int is_integer;
     const lua_Integer size = lua_tointegerx(L, table ? -1 : argument + i, &is_integer);
-    luaL_argcheck(L, is_integer && size >= 0, table ? argument : argument + i, "a size must be an integer, 0 or more");
+    spdL_argument_check(L, is_integer && size >= 0, table ? argument : argument + i,
+                        "a size must be an integer, 0 or more");
     shape[i] = size;
     if (table) lua_pop(L, 1);
   }
@@ -113,7 +212,10 @@ static uint32_t purpose_of(lua_State *L, int argument) {
 }
 
 spd_draw spdL_check_draw(lua_State *L, int argument) {
-  luaL_checktype(L, argument, LUA_TTABLE);
+  static const char *const known[] = {"seed", "purpose", "matrix", "sample", "step", NULL};
+  if (!lua_istable(L, argument))
+    spdL_argument_error(L, argument, "expected a draw such as {seed = 0}, found %s", spdL_type_name(L, argument));
+  spdL_check_keys(L, argument, "draw", known);
   return (spd_draw){.seed = draw_field(L, argument, "seed", INT64_MAX),
                     .purpose = purpose_of(L, argument),
                     .matrix = (uint32_t)draw_field(L, argument, "matrix", UINT16_MAX),
@@ -192,12 +294,19 @@ static int64_t push_table(lua_State *L, const spd_tensor *tensor, int level, int
 /* ---- making -------------------------------------------------------------------------------- */
 
 static spd_dtype check_dtype(lua_State *L, int argument) {
-  static const char *const names[] = {"real", "int32", NULL};
-  return luaL_checkoption(L, argument, "real", names) == 0 ? SPD_REAL : SPD_INT32;
+  if (lua_isnoneornil(L, argument)) return SPD_REAL;
+  const char *name = lua_tostring(L, argument);
+  if (name != NULL && strcmp(name, "real") == 0) return SPD_REAL;
+  if (name == NULL || strcmp(name, "int32") != 0)
+    spdL_argument_error(L, argument, "expected \"real\" or \"int32\", found %s",
+                        name == NULL ? spdL_type_name(L, argument) : name);
+  return SPD_INT32;
 }
 
 static int core_tensor(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  if (!lua_istable(L, 1) && lua_type(L, 1) != LUA_TNUMBER)
+    return spdL_argument_error(L, 1, "expected nested tables or a number, found %s", spdL_type_name(L, 1));
+  spdL_check_count(L, 2);
   const spd_dtype dtype = check_dtype(L, 2);
   int64_t shape[SPD_MAX_DIMENSIONS];
   lua_settop(L, 2);
@@ -211,14 +320,18 @@ static int core_tensor(lua_State *L) {
 
 static int core_zeros(lua_State *L) {
   int64_t shape[SPD_MAX_DIMENSIONS];
+  const bool table = lua_istable(L, 1);
+  if (table) spdL_check_count(L, 2);
+  const spd_dtype dtype = table ? check_dtype(L, 2) : SPD_REAL;
   const int dimensions = spdL_check_shape(L, 1, shape);
-  new_tensor(L, SPD_REAL, dimensions, shape);
+  new_tensor(L, dtype, dimensions, shape);
   return 1;
 }
 
 static int core_eye(lua_State *L) {
-  const lua_Integer n = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, n >= 0, 1, "expected 0 or more");
+  spdL_check_count(L, 1);
+  const lua_Integer n = spdL_check_integer(L, 1);
+  spdL_argument_check(L, n >= 0, 1, "expected 0 or more");
   spd_tensor *tensor = new_tensor(L, SPD_REAL, 2, (int64_t[]){n, n});
   spd_real *data = spd_tensor_write_real(tensor);
   for (lua_Integer i = 0; i < n; i++) data[i * n + i] = 1;
@@ -227,7 +340,8 @@ static int core_eye(lua_State *L) {
 
 static int random_tensor(lua_State *L, bool fill(spd_tensor *, spd_draw)) {
   int64_t shape[SPD_MAX_DIMENSIONS];
-  luaL_checktype(L, 1, LUA_TTABLE);
+  spdL_check_table(L, 1);
+  spdL_check_count(L, 2);
   const int dimensions = spdL_check_shape(L, 1, shape);
   const spd_draw draw = spdL_check_draw(L, 2);
   if (!fill(new_tensor(L, SPD_REAL, dimensions, shape), draw)) return spdL_call_error(L);
@@ -239,7 +353,7 @@ static int core_normal(lua_State *L) { return random_tensor(L, spd_fill_normal);
 
 static int core_philox(lua_State *L) {
   uint32_t words[6], out[4];
-  for (int i = 0; i < 6; i++) words[i] = (uint32_t)luaL_checkinteger(L, i + 1);
+  for (int i = 0; i < 6; i++) words[i] = (uint32_t)spdL_check_integer(L, i + 1);
   spd_philox(words, words + 4, out);
   for (int i = 0; i < 4; i++) lua_pushinteger(L, out[i]);
   return 4;
@@ -248,9 +362,10 @@ static int core_philox(lua_State *L) {
 /* ---- methods ------------------------------------------------------------------------------- */
 
 static int tensor_size(lua_State *L) {
+  spdL_check_count(L, 2);
   const spd_tensor *tensor = spdL_check_tensor(L, 1);
-  const lua_Integer dimension = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, dimension >= 1 && dimension <= spd_tensor_dimensions(tensor), 2, "no such dimension");
+  const lua_Integer dimension = spdL_check_integer(L, 2);
+  spdL_argument_check(L, dimension >= 1 && dimension <= spd_tensor_dimensions(tensor), 2, "no such dimension");
   lua_pushinteger(L, spd_tensor_shape(tensor)[dimension - 1]);
   return 1;
 }
@@ -258,11 +373,13 @@ static int tensor_size(lua_State *L) {
 /* The place of the element named by the arguments from `argument` on, counted from 1. */
 static int64_t check_place(lua_State *L, const spd_tensor *tensor, int argument) {
   const int dimensions = spd_tensor_dimensions(tensor);
-  if (lua_gettop(L) - argument + 1 != dimensions) luaL_error(L, "expected %d indices", dimensions);
+  const int found = lua_gettop(L) - argument + 1;
+  if (found != dimensions)
+    luaL_error(L, "expected %d %s, found %d", dimensions, dimensions == 1 ? "index" : "indices", found);
   int64_t at = 0;
   for (int i = 0; i < dimensions; i++) {
-    const lua_Integer index = luaL_checkinteger(L, argument + i);
-    luaL_argcheck(L, index >= 1 && index <= spd_tensor_shape(tensor)[i], argument + i, "index out of range");
+    const lua_Integer index = spdL_check_integer(L, argument + i);
+    spdL_argument_check(L, index >= 1 && index <= spd_tensor_shape(tensor)[i], argument + i, "index out of range");
     at = at * spd_tensor_shape(tensor)[i] + index - 1;
   }
   return at;
@@ -285,7 +402,7 @@ static int tensor_set(lua_State *L) {
 
 static int tensor_item(lua_State *L) {
   const spd_tensor *tensor = spdL_check_tensor(L, 1);
-  luaL_argcheck(L, spd_tensor_count(tensor) == 1, 1, "expected a tensor of one element");
+  spdL_argument_check(L, spd_tensor_count(tensor) == 1, 1, "expected a tensor of one element");
   push_number(L, tensor, 0);
   return 1;
 }
@@ -296,10 +413,11 @@ static int tensor_totable(lua_State *L) {
 }
 
 static int tensor_fill(lua_State *L) {
+  spdL_check_count(L, 2);
   spd_tensor *tensor = spdL_check_tensor(L, 1);
-  const lua_Number value = luaL_checknumber(L, 2);
+  const lua_Number value = spdL_check_number(L, 2);
   spd_real *data = spd_tensor_write_real(tensor);
-  luaL_argcheck(L, data != NULL, 1, "expected a tensor of reals");
+  spdL_argument_check(L, data != NULL, 1, "expected a tensor of reals");
   for (int64_t i = 0; i < spd_tensor_count(tensor); i++) data[i] = (spd_real)value;
   lua_settop(L, 1);
   return 1;
@@ -319,8 +437,9 @@ static void copy_content(spd_tensor *to, const spd_tensor *from) {
 }
 
 static int tensor_copy_from(lua_State *L) {
+  spdL_check_count(L, 2);
   spd_tensor *to = spdL_check_tensor(L, 1), *from = spdL_check_tensor(L, 2);
-  luaL_argcheck(L, same_shape(to, from), 2, "shape or type differs");
+  spdL_argument_check(L, same_shape(to, from), 2, "shape or type differs");
   if (to != from) copy_content(to, from);
   lua_settop(L, 1);
   return 1;
@@ -357,6 +476,8 @@ static bool is_shown(int64_t i, int64_t size) { return size <= SHOWN_ALL || i < 
 static void format_number(char *text, size_t size, const spd_tensor *tensor, int64_t at, double largest) {
   if (spd_tensor_dtype(tensor) == SPD_INT32)
     snprintf(text, size, "%d", (int)spd_tensor_int32(tensor)[at]);
+  else if (isnan(spd_tensor_real(tensor)[at]))
+    snprintf(text, size, "nan"); /* whatever its sign, which printf would show */
   else if (largest >= 1e5 || (largest < 1e-3 && largest > 0))
     snprintf(text, size, "%.3e", (double)spd_tensor_real(tensor)[at]);
   else
@@ -423,7 +544,7 @@ static void print_level(printer *p, int level, int64_t at) {
 }
 
 static int tensor_tostring(lua_State *L) {
-  spd_tensor **box = luaL_checkudata(L, 1, TENSOR);
+  spd_tensor **box = spdL_check_object(L, 1, TENSOR);
   if (*box == NULL) {
     lua_pushliteral(L, "tensor (closed)");
     return 1;
@@ -459,9 +580,11 @@ static int tensor_length(lua_State *L) {
   return 1;
 }
 
-/* t.shape, t.dtype, t.gradient; else a method. */
+/* t.shape, t.dtype, t.gradient; else a method. Other names are nil, as in a table, so that code can ask what it has. */
 static int tensor_index(lua_State *L) {
-  const char *name = luaL_checkstring(L, 2);
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return luaL_error(L, "a tensor has no elements by []: use t:get(i, ...) for one, t:totable() for all");
+  const char *name = lua_tostring(L, 2);
   if (strcmp(name, "shape") == 0) {
     const spd_tensor *tensor = spdL_check_tensor(L, 1);
     int64_t shape[SPD_MAX_DIMENSIONS];
@@ -483,12 +606,17 @@ static int tensor_index(lua_State *L) {
   return 1;
 }
 
+static int tensor_newindex(lua_State *L) {
+  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "a tensor has no elements by []: use t:set(value, i, ...)");
+  return luaL_error(L, "a tensor has no field '%s' that can be written", lua_tostring(L, 2));
+}
+
 static const spdL_function functions[] = {
     {"tensor", core_tensor,
      "tensor(rows [, \"real\"|\"int32\"]) -> tensor\n"
-     "A tensor from nested tables of numbers: tensor{{1, 2}, {3, 4}} is [2, 2]."},
+     "A tensor from nested tables of numbers: tensor{{1, 2}, {3, 4}} is [2, 2], tensor(3) has no dimensions."},
     {"zeros", core_zeros,
-     "zeros(d1, d2, ...) or zeros{d1, d2, ...} -> tensor\n"
+     "zeros(d1, d2, ...) or zeros({d1, d2, ...} [, \"real\"|\"int32\"]) -> tensor\n"
      "A tensor of zeros, of at most four dimensions."},
     {"eye", core_eye,
      "eye(n) -> tensor [n, n]\n"
@@ -521,9 +649,13 @@ static const spdL_function methods[] = {
     {"close", tensor_close, "t:close()\nFree the memory now instead of at the next collection."},
     {NULL, NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__gc", tensor_close},          {"__close", tensor_close},
-                                       {"__tostring", tensor_tostring}, {"__len", tensor_length},
-                                       {"__index", tensor_index},       {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", tensor_close},
+                                       {"__close", tensor_close},
+                                       {"__tostring", tensor_tostring},
+                                       {"__len", tensor_length},
+                                       {"__index", tensor_index},
+                                       {"__newindex", tensor_newindex},
+                                       {NULL, NULL}};
 
 void spdL_open_tensor(lua_State *L) {
   luaL_newmetatable(L, TENSOR);

@@ -259,11 +259,11 @@ static bool read_header(spd_safetensors *file) {
   uint64_t length;
   memcpy(&length, file->map, sizeof length);
   const uint64_t rest = file->map_bytes - LENGTH_BYTES;
+  if (length < 1 || length > MAX_HEADER)
+    return fail(file, "not a safetensors file (its first 8 bytes are no header length from 1 to %d)", MAX_HEADER);
   if (length > rest)
     return fail(file, "its header should have %llu bytes, but only %llu follow (truncated, or not a safetensors file)",
                 (unsigned long long)length, (unsigned long long)rest);
-  if (length < 1 || length > MAX_HEADER)
-    return fail(file, "expected a header of 1 to %d bytes, found %llu", MAX_HEADER, (unsigned long long)length);
   const char *text = (const char *)file->map + LENGTH_BYTES;
   if (text[0] != '{') return fail(file, "expected a header that starts with '{' (is it a safetensors file?)");
   file->data = (const unsigned char *)text + length;

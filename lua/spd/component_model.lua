@@ -216,10 +216,17 @@ function ComponentModel:importances(inputs)
 end
 
 --- components:run_target(x) -> y, inputs
--- The target's output and the inputs of its matrices by name.
+-- The target's output and the inputs of its matrices by name. A matrix that the target never applies is an error.
 function ComponentModel:run_target(x)
   local inputs = {}
-  return self.target:run(x, nil, inputs), inputs
+  local y = self.target:run(x, nil, inputs)
+  for _, matrix in ipairs(self.matrices) do
+    if inputs[matrix.name] == nil then
+      errors.raise(2, "target_module_patterns", ("layer '%s' was never applied"):format(matrix.name),
+        "forward must apply every layer that a pattern matches")
+    end
+  end
+  return y, inputs
 end
 
 --- components:run(x [, mask [, only]]) -> y

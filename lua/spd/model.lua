@@ -11,21 +11,72 @@
 --     local y = mlp:run(x)
 local core = require "spd.core"
 local errors = require "spd.errors"
+local fields = require "spd.fields"
 
 local model = {}
 
 local Model = {}
 Model.__index = Model
 
+-- ---- mistakes ------------------------------------------------------------------------------------
+
+local function wrong(name, what, ...)
+  errors.raise(2, ("layer '%s'"):format(tostring(name)), what:format(...))
+end
+
+-- For messages: the shape of a tensor or value, the type of anything else.
+local function describe(value)
+  local shape = type(value) == "userdata" and value.shape
+  return shape and ("[%s]"):format(table.concat(shape, ", ")) or type(value)
+end
+
+local function check_layer(name, weight, bias, form)
+  if type(name) ~= "string" then errors.raise(2, "layer", "expected a name, found " .. describe(name)) end
+  local shape = type(weight) == "userdata" and weight.shape
+  if not shape or #shape ~= 2 then wrong(name, "expected a weight %s, found %s", form, describe(weight)) end
+  if bias and describe(bias) ~= ("[%d]"):format(shape[1]) then
+    wrong(name, "expected a bias [%d], found %s", shape[1], describe(bias))
+  end
+end
+
+local function check_input(layer, input)
+  local shape = type(input) == "userdata" and input.shape
+  local d_in = layer.kind == "linear" and layer.weight:size(2)
+  if not shape or (d_in and shape[#shape] ~= d_in) then
+    wrong(layer.name, "expected input [...%s], found %s", d_in and ", " .. d_in or "", describe(input))
+  end
+end
+
+local KEYS = {"layers", "forward", "tied", "constants", "unembed", "kind", "settings"}
+local IS_KEY = {}
+for _, key in ipairs(KEYS) do IS_KEY[key] = true end
+
+local function check_definition(definition)
+  for key in pairs(definition) do
+    if not IS_KEY[key] then
+      errors.raise(2, "model", ("unknown key '%s'"):format(tostring(key)),
+        ("the nearest one is '%s'; settings may hold anything"):format(fields.nearest(tostring(key), KEYS)))
+    end
+  end
+  for key, expected in pairs{layers = "table", forward = "function"} do
+    local found = type(definition[key])
+    if found ~= expected then errors.raise(2, "model", ("%s: expected a %s, found %s"):format(key, expected, found)) end
+  end
+end
+
+-- ---- layers --------------------------------------------------------------------------------------
+
 --- model.linear(name, weight [, bias]) -> layer
 -- A linear layer y = x weight^T + bias, with weight [d_out, d_in] and bias [d_out].
 function model.linear(name, weight, bias)
+  check_layer(name, weight, bias, "[d_out, d_in]")
   return {name = name, kind = "linear", weight = weight, bias = bias}
 end
 
 --- model.embedding(name, weight) -> layer
 -- Rows of weight [vocabulary, d] by token id.
 function model.embedding(name, weight)
+  check_layer(name, weight, nil, "[vocabulary, d]")
   return {name = name, kind = "embedding", weight = weight}
 end
 
@@ -36,20 +87,42 @@ function model.apply(layer, x)
   return core.linear(x, layer.weight, layer.bias)
 end
 
---- model.new{layers =, forward = [, tied =, constants =]} -> model
+-- ---- models --------------------------------------------------------------------------------------
+
+local function index_layers(layers)
+  local by_name = {}
+  for i, layer in ipairs(layers) do
+    if type(layer) ~= "table" or not layer.name then
+      errors.raise(2, "model", ("layers[%d]: expected a layer, found %s"):format(i, describe(layer)),
+        "made by model.linear or model.embedding")
+    end
+    if by_name[layer.name] then errors.raise(2, "model", "two layers are named '" .. layer.name .. "'") end
+    by_name[layer.name] = layer
+  end
+  return by_name
+end
+
+local function check_tied(tied, by_name)
+  for _, pair in ipairs(tied) do
+    for i = 1, 2 do
+      if not by_name[pair[i]] then errors.raise(2, "model", ("tied: no layer '%s'"):format(tostring(pair[i]))) end
+    end
+  end
+end
+
+--- model.new{layers =, forward = [, tied =, constants =, unembed =, kind =, settings =]} -> model
 -- layers: a list of layers with unique names. forward(self, x, layer): computes the output; layer(name, input)
 -- applies a layer. tied: pairs {first, second} of layer names, where second's weight is the transpose of
--- first's. constants: name -> tensor, saved with the model. Other fields are kept as they are.
+-- first's. constants: name -> tensor, saved with the model. unembed(self, h): logits of a decomposed embedding's
+-- output, for losses.embedding_recon. kind and settings are kept as they are, for forward and whoever knows the model.
 function model.new(definition)
+  check_definition(definition)
   local self = setmetatable({}, Model)
   for key, value in pairs(definition) do self[key] = value end
   self.tied = self.tied or {}
   self.constants = self.constants or {}
-  self.by_name = {}
-  for _, layer in ipairs(self.layers) do
-    if self.by_name[layer.name] then errors.raise(2, "model", "two layers are named '" .. layer.name .. "'") end
-    self.by_name[layer.name] = layer
-  end
+  self.by_name = index_layers(self.layers)
+  check_tied(self.tied, self.by_name)
   return self
 end
 
@@ -58,14 +131,17 @@ end
 -- table, receives the input of every layer by name.
 function Model:run(x, layer, inputs)
   local by_name, apply = self.by_name, layer or model.apply
-  return self:forward(x, function(name, input)
+  local y = self:forward(x, function(name, input)
     local found = by_name[name]
     if not found then
       errors.raise(2, "model", ("the forward pass applies a layer '%s' that is not listed"):format(tostring(name)))
     end
+    check_input(found, input)
     if inputs then inputs[name] = input end
     return apply(found, input)
   end)
+  if y == nil then errors.raise(2, "model", "forward returned nil", "it should return the output") end
+  return y
 end
 
 --- m:tensors() -> name -> tensor

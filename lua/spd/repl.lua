@@ -22,10 +22,10 @@ end
 
 --- A chunk that returns the values if the text is an expression; or nil, the message, and whether more lines may
 -- complete it.
-local function compile(text)
-  local chunk, message = load("return " .. text, "=stdin", "t")
+local function compile(text, name)
+  local chunk, message = load("return " .. text, name, "t")
   if chunk then return chunk end
-  local statement, reason = load(text, "=stdin", "t")
+  local statement, reason = load(text, name, "t")
   if statement then return statement end
   return nil, reason, message:find("<eof>$") ~= nil or reason:find("<eof>$") ~= nil
 end
@@ -53,33 +53,42 @@ local function run_chunk(terminal, chunk)
   if not ok then io.stderr:write(error_text(err), "\n") end
 end
 
+--- Whether the text is lines of comments, and no blank line, which would part them from what follows, ends it.
+local function only_comments(text)
+  for line in text:gmatch("[^\n]+") do
+    if not line:find("^%s*%-%-") or line:find("^%s*%-%-%[=*%[") then return false end
+  end
+  return text:find("%S") ~= nil and not text:find("\n$")
+end
+
+--- A chunk with a --- comment gets a name of its own, by which help() finds its text.
+local function chunk_name(text, number) return text:find("%-%-%-") and ("=stdin[%d]"):format(number) or "=stdin" end
+
 --- Lines until they are a chunk: the chunk and its text; nil at the end of input. A chunk that
--- does not compile is the message instead.
-local function read_chunk(read)
+-- does not compile is the message instead. Comments belong to what follows them.
+local function read_chunk(read, number)
   local text
   while true do
-    local line = read(text and ">> " or "> ")
+    local line = read(text and not only_comments(text) and ">> " or "> ")
     if line == nil then return nil end
     if line == false then
       text = nil
     else
       text = text and text .. "\n" .. line or line
-      local chunk, message, incomplete = compile(text)
-      if chunk or not incomplete then return chunk or message, text end
+      local name = chunk_name(text, number)
+      local chunk, message, incomplete = compile(text, name)
+      if chunk and name ~= "=stdin" then help.entered[name] = text end
+      if chunk and not only_comments(text) or not chunk and not incomplete then return chunk or message, text end
     end
   end
 end
 
---- The global `help`: help([topic]) prints; its name alone says so.
-local help_command = setmetatable({}, {
-  __call = function(self, topic)
-    if topic == self then topic = nil end
-    io.write(help.text(topic), "\n")
-  end,
-  __tostring = function()
-    return "help() shows what there is, help(spd.linear) the documentation of a function"
-  end,
-})
+--- A hint for words that leave other programs, where they mean nothing else.
+local function leaving_hint(text)
+  local word = text:match("^%s*(%a+)%s*$") or text:match("^%s*(%a+)%s*%(%s*%)%s*$")
+  if (word == "exit" or word == "quit") and _G[word] == nil then return "Ctrl-D leaves, and os.exit()" end
+  return nil
+end
 
 --- read(prompt) for a stdin that is no terminal.
 local function plain_read(prompt)
@@ -92,7 +101,7 @@ end
 -- Run until the end of input. Globals `spd` and `help` are set. With is_terminal, lines are edited, completed and
 -- kept in the user's history; otherwise they are read as they come.
 function repl.run(terminal, is_terminal)
-  _G.spd, _G.help = require "spd", help_command
+  _G.spd, _G.help = require "spd", help.command
   io.write(("spdlua %s (%s)   help() shows what there is, Ctrl-D leaves\n"):format(core.version, _VERSION))
   local read, history = plain_read, nil
   if is_terminal then
@@ -100,11 +109,18 @@ function repl.run(terminal, is_terminal)
     terminal.set_completer(completion.complete)
     if history then terminal.load_history(history) end
   end
-  while true do
-    local chunk, text = read_chunk(read)
+  for number = 1, math.huge do
+    local chunk, text = read_chunk(read, number)
     if chunk == nil then return io.write("\n") end
     if is_terminal and text:find("%S") then terminal.add_history(text, history) end
-    if type(chunk) == "string" then io.stderr:write(chunk, "\n") else run_chunk(terminal, chunk) end
+    local hint = leaving_hint(text)
+    if hint then
+      io.write(hint, "\n")
+    elseif type(chunk) == "string" then
+      io.stderr:write(chunk, "\n")
+    else
+      run_chunk(terminal, chunk)
+    end
   end
 end
 

@@ -41,6 +41,13 @@ describe("spdlua's command line", function()
     end)
   end)
 
+  it("has help in the code of -e, and in no script", function()
+    assert.matches("^linear%(x, weight", select(2, run { "-l", "spd", "-e", "help(spd.linear)" }))
+    assert.matches("^nothing to explain: the value is nil", select(2, run { "-l", "spd", "-e", "help(spd.liner)" }))
+    assert.matches("^spdlua: Stochastic", select(2, run { "-e", "help()" }))
+    assert.equal("nil", select(2, run({}, "io.write(type(help))")))
+  end)
+
   it("requires a library with -l, also into a name of one's own", function()
     assert.equal("[1]", select(2, run { "-l", "cjson", "-e", "io.write(cjson.encode {1})" }))
     assert.equal("[1]", select(2, run { "-lj=cjson", "-e", "io.write(j.encode {1})" }))
@@ -57,8 +64,10 @@ describe("spdlua's command line", function()
     assert.equal("spdlua: cannot open -x.lua: No such file or directory\n", err)
   end)
 
-  it("prints its version with -v and a short usage with -h and --help", function()
-    assert.matches("^spdlua %d+%.%d+%.%d+ %(Lua 5%.4%.%d+%)\n$", select(2, run { "-v" }))
+  it("prints its version with -v and --version, and a short usage with -h and --help", function()
+    for _, option in ipairs { "-v", "--version" } do
+      assert.matches("^spdlua %d+%.%d+%.%d+ %(Lua 5%.4%.%d+%)\n$", select(2, run { option }))
+    end
     for _, option in ipairs { "-h", "--help" } do
       local status, out, err = run { option }
       assert.equal(0, status)

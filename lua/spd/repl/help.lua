@@ -1,10 +1,15 @@
 --- What help() prints in the REPL: an overview, and the documentation of functions, modules and objects.
+local config_help = require "spd.repl.config_help"
 local core = require "spd.core"
+local pretty = require "spd.repl.pretty"
 local spd = require "spd"
 
 local help = {}
 
-local WIDTH = 100
+local WIDTH, SUMMARY_INDENT = 100, 40
+
+--- help.entered: texts of chunks that were typed, by their names ("=stdin[1]"), so that functions in them have help.
+help.entered = {}
 
 -- Headings of the overview, with functions of spd. Those that are not named here are listed as "more".
 local groups = {
@@ -34,23 +39,44 @@ spdlua: Stochastic Parameter Decomposition, at a Lua prompt. `spd` holds everyth
 
 local function first_line(text) return (text:match("^[^\n]*")) end
 
---- Words in lines of at most `width` characters, each after `indent`.
-local function wrapped(words, indent, width)
-  local lines, line = {}, indent
-  for _, word in ipairs(words) do
-    if #line + #word > width and line ~= indent then
-      lines[#lines + 1] = line
-      line = indent
-    end
-    line = line .. word .. " "
+--- The first sentence, without its full stop.
+local function first_sentence(text)
+  local words = {}
+  for word in text:gmatch("%S+") do
+    words[#words + 1] = word:gsub("%.$", "")
+    if word:sub(-1) == "." then break end
   end
-  lines[#lines + 1] = line
-  return (table.concat(lines, "\n"):gsub(" +\n", "\n"):gsub(" +$", ""))
+  return table.concat(words, " ")
 end
 
---- A name and, from column `indent` on, words.
-local function entry(name, words, indent)
-  return ("  " .. name .. (" "):rep(indent)):sub(1, indent) .. wrapped(words, (" "):rep(indent), WIDTH):sub(indent + 1)
+--- Where the call with which a text begins, f(a, b) -> c, ends: before a line's end or a colon outside of brackets.
+local function end_of_signature(text)
+  local depth = 0
+  for i = 1, #text do
+    local c = text:sub(i, i)
+    if c:find("[%(%[{]") then depth = depth + 1 end
+    if c:find("[%)%]}]") then depth = depth - 1 end
+    if depth == 0 and (c == "\n" or text:find("^: ", i) or text:find("^:\n", i)) then return i - 1 end
+  end
+  return #text
+end
+
+--- A line of a list: how a function is called, and the first sentence of its documentation, if it has some.
+local function summary(name, text)
+  if not text then return "  " .. name end
+  local first = text:match("^([%w_.:]*)%s?[%({]")
+  local call, rest = name, text
+  if first and first:match("[%w_]*$") == name then
+    local last = end_of_signature(text)
+    call, rest = text:sub(1, last):gsub("%s+", " "), text:sub(last + 1):gsub("^:", "")
+  end
+  return pretty.entry(call, first_sentence(rest), SUMMARY_INDENT, WIDTH)
+end
+
+local function lines_of(text)
+  local lines = {}
+  for line in (text .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
+  return lines
 end
 
 local function read_lines(path)
@@ -88,24 +114,31 @@ end
 
 -- ---- functions ---------------------------------------------------------------------------------
 
-local function of_function(f)
-  if core.documentation[f] then return core.documentation[f] end
+--- The documentation of a function, and where it is defined if it is written in Lua; or nil and why there is none.
+local function documentation_of(f)
+  if core.documentation[f] then return core.documentation[f], "" end
   local info = debug.getinfo(f, "S")
   if info.what == "C" then return nil, "a C function without documentation" end
   local where = ("%s:%d"):format(info.short_src, info.linedefined)
-  local lines = info.source:sub(1, 1) == "@" and read_lines(info.source:sub(2))
+  local entered = help.entered[info.source]
+  local lines = entered and lines_of(entered) or info.source:sub(1, 1) == "@" and read_lines(info.source:sub(2))
   local text = lines and block_above(lines, info.linedefined - 1)
-  if text then return text .. "\n(" .. where .. ")" end
+  if text then return text, "\n(" .. where .. ")" end
   return nil, "defined at " .. where .. ", without a --- comment above it"
 end
 
---- First lines of the documentation of the functions in a table, indented and sorted.
+local function of_function(f)
+  local text, where = documentation_of(f)
+  if text then return text .. where end
+  return nil, where
+end
+
+--- The functions in a table, sorted: a call and a sentence each.
 local function listed(t)
   local lines = {}
   for name, value in next, t do
-    if type(name) == "string" and type(value) == "function" then
-      local text = of_function(value)
-      lines[#lines + 1] = "  " .. (text and first_line(text) or name)
+    if type(name) == "string" and type(value) == "function" and not name:find("^__") then
+      lines[#lines + 1] = summary(name, (documentation_of(value)))
     end
   end
   table.sort(lines)
@@ -114,20 +147,50 @@ end
 
 -- ---- modules and objects -----------------------------------------------------------------------
 
---- The name under which a table is loaded as a module; nil if it is none.
-local function module_name(t)
-  for name, loaded in pairs(package.loaded) do
-    if rawequal(loaded, t) and name ~= "_G" then return name end
+local function names_of(t)
+  local names = {}
+  for name, value in next, t do
+    if type(name) == "string" and type(value) ~= "function" then names[#names + 1] = name end
   end
-  return nil
+  table.sort(names)
+  return table.concat(names, " ")
+end
+
+--- A table whose methods are behind it, such as a model or a run.
+local function of_instance(t, methods)
+  local list = listed(methods)
+  if list == "" then return nil end
+  local text, own = "an object with the methods\n" .. list, listed(t)
+  if own ~= "" then text = text .. "\n\nits own functions\n" .. own end
+  local fields = names_of(t)
+  return fields == "" and text or text .. "\n\nand the fields\n" .. pretty.wrapped(fields, "  ", WIDTH)
+end
+
+local function of_module(t, name)
+  local path = package.searchpath(name, package.path)
+  local text, functions = path and block_of_file(path), listed(t)
+  if text and t == package.loaded["spd.schema"] then return text .. "\n\n" .. config_help.of_schema(t) end
+  return (text or name) .. (functions ~= "" and "\n\n" .. functions or "")
 end
 
 local function of_table(t)
-  local name = module_name(t)
-  local path = name and package.searchpath(name, package.path)
-  local text, functions = path and block_of_file(path), listed(t)
-  if not text and functions == "" then return nil, "a table without functions" end
-  return (text or name or "a table with these functions:") .. (functions ~= "" and "\n\n" .. functions or "")
+  local name, meta = pretty.module_name(t), debug.getmetatable(t)
+  if name then return of_module(t, name) end
+  if config_help.is_fields(t) then return config_help.of_fields(t) end
+  local methods = type(meta) == "table" and rawget(meta, "__index")
+  local text = type(methods) == "table" and of_instance(t, methods)
+  if text then return text end
+  local functions = listed(t)
+  if functions == "" then return nil, "a table without functions" end
+  return "a table with these functions:\n\n" .. functions
+end
+
+--- The first line of an object as text, or its type where the text is an address or cannot be had: a value of a closed
+-- tape has none.
+local function title(value, meta)
+  local ok, text = pcall(tostring, value)
+  if ok and rawget(meta, "__tostring") then return first_line(text) end
+  return tostring(rawget(meta, "__name") or type(value)):match("[^.]*$")
 end
 
 local function of_object(value)
@@ -139,19 +202,10 @@ local function of_object(value)
     if rawequal(rawget(core, name), method) then operators[#operators + 1] = name else own[name] = method end
   end
   table.sort(operators)
-  local text = first_line(tostring(value)) .. "\n\n" .. listed(own)
+  local text = title(value, meta) .. "\n\n" .. listed(own)
   if #operators == 0 then return text end
-  return text .. "\n\nFunctions of spd as methods, t:relu() for spd.relu(t):\n" .. wrapped(operators, "  ", WIDTH)
-end
-
---- Words of the first sentence, without its full stop.
-local function first_sentence(text)
-  local words = {}
-  for word in text:gmatch("%S+") do
-    words[#words + 1] = word:gsub("%.$", "")
-    if word:sub(-1) == "." then break end
-  end
-  return words
+  return text .. "\n\nFunctions of spd as methods, t:relu() for spd.relu(t):\n" ..
+    pretty.wrapped(table.concat(operators, " "), "  ", WIDTH)
 end
 
 local function of_modules()
@@ -159,7 +213,7 @@ local function of_modules()
   for _, name in ipairs(spd.modules) do
     local path = package.searchpath("spd." .. name, package.path)
     local text = path and block_of_file(path)
-    if text then lines[#lines + 1] = entry(name, first_sentence(text), 20) end
+    if text then lines[#lines + 1] = pretty.entry(name, first_sentence(text), 20, WIDTH) end
   end
   return table.concat(lines, "\n")
 end
@@ -169,19 +223,15 @@ end
 local function of_groups()
   local lines, listed_names = {}, {}
   for _, group in ipairs(groups) do
-    local names = {}
-    for name in group[2]:gmatch("%S+") do
-      names[#names + 1] = name
-      listed_names[name] = true
-    end
-    lines[#lines + 1] = entry(group[1], names, 16)
+    for name in group[2]:gmatch("%S+") do listed_names[name] = true end
+    lines[#lines + 1] = pretty.entry(group[1], group[2], 16, WIDTH)
   end
   local more = {}
   for name, value in next, spd do
     if type(value) == "function" and not listed_names[name] then more[#more + 1] = name end
   end
   table.sort(more)
-  if #more > 0 then lines[#lines + 1] = entry("more", more, 16) end
+  if #more > 0 then lines[#lines + 1] = pretty.entry("more", table.concat(more, " "), 16, WIDTH) end
   return table.concat(lines, "\n")
 end
 
@@ -225,8 +275,10 @@ end
 --- help.text([topic]) -> text
 -- Without a topic the overview; otherwise the documentation of a function, a module, a table of functions, an object,
 -- or of what a string names ("linear", "losses", "spd.losses.terms").
-function help.text(topic)
-  if topic == nil then return overview() end
+function help.text(...)
+  if select("#", ...) == 0 then return overview() end
+  local topic = ...
+  if topic == nil then return "nothing to explain: the value is nil (is its name right? help() lists what there is)" end
   local kind = type(topic)
   local text, reason
   if kind == "string" then
@@ -241,5 +293,16 @@ function help.text(topic)
   end
   return text or ("no help: %s"):format(reason)
 end
+
+--- help.command: the global `help`. help([topic]) prints the text; its name alone says so.
+help.command = setmetatable({}, {
+  __call = function(self, ...)
+    local topic = ...
+    io.write(topic == self and help.text() or help.text(...), "\n")
+  end,
+  __tostring = function()
+    return "help() shows what there is, help(spd.linear) the documentation of a function"
+  end,
+})
 
 return help

@@ -27,6 +27,24 @@ describe("spd.repl.pretty", function()
     assert.equal("{ f = function, m = module spd.core, x = tensor [2, 2] }", pretty.show { f = print, m = core, x = x })
   end)
 
+  it("shows a module by the names in it, sorted; of spd also modules that were not used yet", function()
+    local module, data = { second = print, first = print, text = "x", errors = require "spd.errors" }, { 1 }
+    package.loaded["this spec"], package.loaded["data of this spec"] = module, data
+    finally(function() package.loaded["this spec"], package.loaded["data of this spec"] = nil, nil end)
+    assert.equal("module this spec\n  functions   first second\n  modules     errors\n  fields      text",
+      pretty.show(module))
+    assert.equal("{ 1 }", pretty.show(data))
+    local text = pretty.show((require "spd"))
+    assert.matches("^module spd\n  functions   absolute ", text)
+    for _, name in ipairs(require("spd").modules) do assert.matches("%f[%w_]" .. name .. "%f[^%w_]", text) end
+    assert.is_nil(text:find("0x", 1, true))
+  end)
+
+  it("shows what is not a number without a sign", function()
+    assert.equal("nan", pretty.show(0 / 0))
+    assert.equal("{ nan, nan }", pretty.show { 0 / 0, -(0 / 0) })
+  end)
+
   it("cuts what is deep, long or a cycle", function()
     local cycle = {}
     cycle.again = cycle
