@@ -1,9 +1,9 @@
 --- The loss terms of SPD, by name. `losses.terms` computes those that a config asks for.
 --
 -- Each is a function of a step: {components =, config =, step =, x =, target =, inputs =, lower =, upper =,
--- draw = (optional) function(matrix, purpose, sample) -> draw or tensor}. It returns a list of scalars, of which the
--- loss is the mean: one for each mask sample and each matrix that is replaced alone. The gradients of a list are taken
--- one after another, so that only one forward pass is in memory at a time.
+-- draw = (optional) function(matrix, purpose, sample) -> draw or tensor}. It returns a list of scalars, of
+-- which the loss is the mean: one for each mask sample and each matrix that is replaced alone. The gradients
+-- of a list are taken one after another, so that only one forward pass is in memory at a time.
 local core = require "spd.core"
 local errors = require "spd.errors"
 
