@@ -110,13 +110,6 @@ spd_tape *spd_tape_new(spd_context *context) {
   return tape;
 }
 
-static void free_rows(spd_context *context, spd_rows *rows) {
-  spd_deallocate(context, rows->name, rows->capacity * sizeof *rows->name);
-  spd_deallocate(context, rows->weight, rows->capacity * sizeof *rows->weight);
-  spd_deallocate(context, rows->place, rows->capacity * sizeof *rows->place);
-  spd_deallocate(context, rows, sizeof *rows);
-}
-
 void spd_tape_reset(spd_tape *tape) {
   for (uint32_t i = 0; i < tape->count; i++) {
     spd_node *node = &tape->nodes[i];
@@ -133,7 +126,7 @@ void spd_tape_free(spd_tape *tape) {
   if (tape == NULL) return;
   spd_context *context = tape->context;
   spd_tape_reset(tape);
-  for (size_t i = 0; i < tape->rows_count; i++) free_rows(context, tape->rows[i]);
+  for (size_t i = 0; i < tape->rows_count; i++) spd_rows_free(context, tape->rows[i]);
   spd_deallocate(context, tape->rows, tape->rows_capacity * sizeof(*tape->rows));
   for (size_t i = 0; i < tape->pool_count; i++) spd_deallocate(context, tape->pool[i].memory, tape->pool[i].bytes);
   spd_deallocate(context, tape->pool, tape->pool_capacity * sizeof *tape->pool);
@@ -285,18 +278,6 @@ spd_value spd_leaf(spd_tape *tape, spd_tensor *tensor) {
   return handle(tape, index, false);
 }
 
-static spd_rows *new_rows(spd_context *context, size_t capacity) {
-  spd_rows *rows = spd_allocate(context, sizeof *rows);
-  if (rows == NULL) return NULL;
-  rows->capacity = capacity; /* for the most physical rows there can be: all of them */
-  rows->name = spd_allocate(context, capacity * sizeof *rows->name);
-  rows->weight = spd_allocate(context, capacity * sizeof *rows->weight);
-  rows->place = spd_allocate(context, capacity * sizeof *rows->place);
-  if (rows->name != NULL && rows->weight != NULL && rows->place != NULL) return rows;
-  free_rows(context, rows);
-  return NULL;
-}
-
 static bool rows_in_use(const spd_tape *tape, const spd_rows *rows) {
   for (uint32_t n = 0; n < tape->count; n++)
     if (tape->nodes[n].rows == rows) return true;
@@ -305,7 +286,7 @@ static bool rows_in_use(const spd_tape *tape, const spd_rows *rows) {
 
 /* Row descriptions are kept from step to step; those of the nodes of this step are in use. One that is too small makes
 ** room for one that fits. */
-static spd_rows *find_free_rows(spd_tape *tape, int64_t logical) {
+static spd_rows *find_spd_rows_free(spd_tape *tape, int64_t logical) {
   size_t place = tape->rows_count;
   for (size_t i = 0; i < tape->rows_count; i++) {
     if (rows_in_use(tape, tape->rows[i])) continue;
@@ -315,56 +296,25 @@ static spd_rows *find_free_rows(spd_tape *tape, int64_t logical) {
   if (place == tape->rows_count || tape->rows[place]->capacity < (size_t)logical) {
     spd_context *context = tape->context;
     if (!grow(context, (void **)&tape->rows, &tape->rows_capacity, tape->rows_count, sizeof(*tape->rows))) return NULL;
-    spd_rows *rows = new_rows(context, (size_t)logical);
+    spd_rows *rows = spd_rows_new(context, (size_t)logical);
     if (rows == NULL) return NULL;
     if (place == tape->rows_count)
       tape->rows_count++;
     else
-      free_rows(context, tape->rows[place]);
+      spd_rows_free(context, tape->rows[place]);
     tape->rows[place] = rows;
   }
   tape->rows[place]->logical = logical;
   return tape->rows[place];
 }
 
-static bool is_zero_row(const spd_real *x, int64_t columns) {
-  for (int64_t i = 0; i < columns; i++)
-    if (x[i] != 0) return false;
-  return true;
-}
-
-/* Copy the rows of x that are not zero, then one zero row for all others. */
-static void compact(spd_rows *rows, spd_real *out, const spd_real *x, int64_t columns) {
-  int64_t kept = 0, zeros = 0, first_zero = 0;
-  for (int64_t row = 0; row < rows->logical; row++) {
-    if (is_zero_row(x + row * columns, columns)) {
-      if (zeros++ == 0) first_zero = row;
-      rows->place[row] = -1;
-      continue;
-    }
-    memcpy(out + kept * columns, x + row * columns, (size_t)columns * sizeof *x);
-    rows->name[kept] = (uint32_t)row;
-    rows->weight[kept] = 1;
-    rows->place[row] = (int32_t)kept++;
-  }
-  if (zeros > 0) {
-    memset(out + kept * columns, 0, (size_t)columns * sizeof *x);
-    rows->name[kept] = (uint32_t)first_zero;
-    rows->weight[kept] = (spd_real)zeros;
-    for (int64_t row = 0; row < rows->logical; row++)
-      if (rows->place[row] < 0) rows->place[row] = (int32_t)kept;
-    kept++;
-  }
-  rows->physical = kept;
-}
-
 /* Fill in the rows and the data of a new compact leaf. */
 static bool compact_leaf(spd_tape *tape, spd_node *node) {
-  spd_rows *rows = find_free_rows(tape, spd_rows_of_shape(node->dimensions, node->shape));
+  spd_rows *rows = find_spd_rows_free(tape, spd_rows_of_shape(node->dimensions, node->shape));
   if (rows == NULL) return false;
   node->data = spd_borrow(tape, node->tensor->bytes, &node->capacity);
   if (node->data == NULL) return false;
-  compact(rows, node->data, node->tensor->data, spd_node_columns(node));
+  spd_rows_compact(rows, node->data, node->tensor->data, spd_node_columns(node));
   node->rows = rows;
   return true;
 }

@@ -9,22 +9,11 @@
 
 #include "context.h"
 #include "kernels/kernels.h"
+#include "rows.h"
 #include "spd.h"
 #include "tensor.h"
 
 enum { SPD_MAX_INPUTS = 5, SPD_ROWS_PER_TASK = 128, SPD_NUMBERS_PER_TASK = 16384 };
-
-/*
-** Rows of which some are kept once. Physical row i stands for weight[i] logical rows and is named by the
-** first of them in random draws; logical row i is found at physical row place[i].
-*/
-typedef struct spd_rows {
-  int64_t logical, physical;
-  size_t capacity; /* of the lists */
-  uint32_t *name;
-  spd_real *weight;
-  int32_t *place;
-} spd_rows;
 
 typedef struct spd_node spd_node;
 

@@ -69,8 +69,18 @@ local function check_model_path(c, fail)
   end
 end
 
+local function check_effects(c, warn)
+  if c.log_ce_losses and c.task_config.task_name ~= "lm" then
+    warn("log_ce_losses", "has no effect: only a language model has cross-entropies")
+  end
+  if c.is_embed_unembed_recon and not c.embedding_recon_coeff then
+    warn("is_embed_unembed_recon", "has no effect without embedding_recon_coeff")
+  end
+end
+
 function check.decomposition(c, fail, warn)
   check.own_model(c, fail, warn)
+  check_effects(c, warn)
   check_model_class(c, fail)
   check_model_path(c, fail)
 end

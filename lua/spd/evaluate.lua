@@ -1,5 +1,8 @@
 --- Numbers and matrices that describe a component model: on one batch, on fresh batches, on one-hot inputs.
 local core = require "spd.core"
+local shape = require "spd.shape"
+
+local rows = shape.rows
 
 local evaluate = {}
 
@@ -12,23 +15,17 @@ evaluate.alive_rate = 0.001
 --- The magnitude of the one-hot inputs whose causal importances are scored and drawn.
 evaluate.magnitude = 0.75
 
-local function rows(x)
-  local count = 1
-  for i = 1, #x.shape - 1 do count = count * x.shape[i] end
-  return count
-end
-
 local function sum_of(list)
   local sum = 0
   for _, value in ipairs(list) do sum = sum + value end
   return sum
 end
 
---- evaluate.batch(components, config, x) -> numbers
+--- evaluate.batch(components, x) -> numbers
 -- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
 -- squared error of the model's output without masks, and masked by the causal importances, against the
 -- target's.
-function evaluate.batch(components, _, x)
+function evaluate.batch(components, x)
   local tape <close> = core.tape()
   local numbers = {}
   x = core.compact(x)
@@ -42,9 +39,8 @@ function evaluate.batch(components, _, x)
     masked = components:run(x, function(matrix, h) return h * lower[matrix.name] end),
   }
   for kind, output in pairs(outputs) do
-    local count = rows(output) * output:size(#output.shape)
     numbers["misc/" .. kind .. "_kl_loss_vs_target"] = core.softmax_kl(target, output):item()
-    numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / count
+    numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / shape.count(output)
   end
   return numbers
 end
@@ -110,7 +106,7 @@ function evaluate.histograms(components, x)
   local histograms, examples = {}, nil
   for name, g in pairs((components:importances(inputs))) do
     local negative, counts = above(-g, 0), {}
-    local left = rows(g) * g:size(#g.shape) - negative -- in this bin and those above it
+    local left = shape.count(g) - negative -- in this bin and those above it
     for b = 1, BINS do
       local higher = b < BINS and above(g, b / BINS) or 0
       counts[b], left = left - higher, higher

@@ -2,6 +2,7 @@
 -- All functions of the C core (`spd.core`), and the modules of this package by name: spd.model, spd.losses,
 -- spd.optimize, ... are loaded when first used. In the REPL, help() lists what there is.
 local core = require "spd.core"
+local shape = require "spd.shape"
 
 local spd = {}
 for name, value in pairs(core) do spd[name] = value end
@@ -10,23 +11,17 @@ spd.core = core
 --- spd.mse(prediction, target) -> scalar
 -- Mean squared error over all elements of two tensors or values of one shape.
 function spd.mse(prediction, target)
-  local count = 1
-  for _, size in ipairs(prediction.shape) do count = count * size end
-  return core.squared_error(prediction, target) / count
+  return core.squared_error(prediction, target) / shape.count(prediction)
 end
 
 --- spd.rows(x) -> number of rows of x [..., n]: the product of its leading dimensions.
-function spd.rows(x)
-  local rows, shape = 1, x.shape
-  for i = 1, #shape - 1 do rows = rows * shape[i] end
-  return rows
-end
+function spd.rows(x) return shape.rows(x) end
 
 --- The modules of the package, for help() and completion.
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
   "experiment", "fields", "figures", "files", "gnuplot", "interrupts", "json", "losses", "memory", "metrics",
-  "model", "optimize", "oracle", "progress", "run", "schema", "seeds", "target", "yaml",
+  "model", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target", "yaml",
 }
 
 local is_module = {}

@@ -6,21 +6,16 @@
 -- of a list are taken one after another, so that only one forward pass is in memory at a time.
 local core = require "spd.core"
 local errors = require "spd.errors"
+local shape = require "spd.shape"
+
+local rows = shape.rows
 
 local losses = {}
 
 -- The distance D of an output to the target's.
 local function distance(step, output)
   if step.config.output_loss_type == "kl" then return core.softmax_kl(step.target, output) end
-  local count = 1
-  for _, size in ipairs(output.shape) do count = count * size end
-  return core.squared_error(output, step.target) / count
-end
-
-local function rows(x)
-  local count = 1
-  for i = 1, #x.shape - 1 do count = count * x.shape[i] end
-  return count
+  return core.squared_error(output, step.target) / shape.count(output)
 end
 
 -- The sum of a list of scalars.

@@ -148,7 +148,7 @@ function Loop:advance(step)
   numbers.lr = optimize.learning_rate(config, step)
   if logging then
     numbers.grad_norm = optimizer:gradient_norm()
-    for key, value in pairs(evaluate.batch(components, config, self.x)) do numbers[key] = value end
+    for key, value in pairs(evaluate.batch(components, self.x)) do numbers[key] = value end
     for name, count in pairs(evaluate.alive(components, self.evaluation_data, config)) do
       numbers[name .. "/n_alive"] = count
     end
