@@ -150,6 +150,8 @@ static int posix_make_directory(lua_State *L) {
 
 static int posix_remove(lua_State *L) { return result(L, remove(luaL_checkstring(L, 1)) == 0); }
 
+static int posix_remove_directory(lua_State *L) { return result(L, rmdir(luaL_checkstring(L, 1)) == 0); }
+
 static int posix_rename(lua_State *L) { return result(L, rename(luaL_checkstring(L, 1), luaL_checkstring(L, 2)) == 0); }
 
 static bool write_all(int file, const char *bytes, size_t size) {
@@ -290,6 +292,8 @@ static const spdL_function functions[] = {
      "make_directory(path [, parents]) -> true, or nil and the reason\n"
      "With parents, make the folders above too, and one that exists is good."},
     {"remove", posix_remove, "remove(path) -> true, or nil and the reason\nRemove a file or an empty folder."},
+    {"remove_directory", posix_remove_directory,
+     "remove_directory(path) -> true, or nil and the reason\nRemove an empty folder, never a file."},
     {"rename", posix_rename, "rename(from, to) -> true, or nil and the reason"},
     {"write_file", posix_write_file,
      "write_file(path, bytes) -> true, or nil and the reason\n"

@@ -28,6 +28,7 @@ for _, override in ipairs(options.overrides) do
 end
 local _, warnings = config_module.load(options.config, options.overrides)
 local list = seeds.parse(options.seeds or {"0-9"})
+seeds.require_own_folder(options.out)
 
 local function say(text)
   if not options.quiet then io.stderr:write(text, "\n") end

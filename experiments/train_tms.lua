@@ -21,6 +21,7 @@ if options.threads then core.threads(options.threads) end
 local config, warnings = config_module.load_target(options.config, "tms", options.overrides)
 for _, warning in ipairs(options.quiet and {} or warnings) do io.stderr:write("spdlua: warning: ", warning, "\n") end
 local folder = options.out or "out/targets/" .. experiment.case_name(options.config)
+target.require_own_folder(folder)
 
 local model, loss = target.train("tms", config, folder, function()
   return progress.new{title = "target", steps = config.steps, quiet = options.quiet}

@@ -178,9 +178,9 @@ local function open_run(options, case, load, prepare)
   return run, config
 end
 
--- Call work(run, config) unless the run is finished, and say where it is. The first Ctrl-C is only noted meanwhile.
+-- Call work(run, config) unless the run is finished, and say where it is. An interrupt since the start ends here.
 local function with_run(run, config, options, work)
-  local guard <close> = interrupts.catch()
+  if interrupts.pending() then interrupts.stop("before the first step", how_to_resume(run)) end
   if not run:is_finished() then
     work(run, config)
   elseif not options.quiet then
@@ -209,6 +209,7 @@ function experiment.decompose(kind, options)
     return config, warnings
   end
   local case = options.config and experiment.case_name(options.config)
+  local guard <close> = interrupts.catch()
   local run <close>, run_config = open_run(options, case, load, target.prepare)
   with_run(run, run_config, options, function(_, config)
     local function display()
@@ -232,12 +233,40 @@ local function own_subject(settings, config)
   }
 end
 
+local OWN_SETTINGS = {script = "string", summary = "string", model = "table", dataset = "function", config = "table"}
+
+local function check_own_settings(settings)
+  if type(settings) ~= "table" then errors.raise(2, "decompose_own", "expected a table, found " .. type(settings)) end
+  for key in pairs(settings) do
+    if not OWN_SETTINGS[key] then errors.raise(2, "decompose_own", ("unknown key '%s'"):format(tostring(key))) end
+  end
+  for key, wanted in pairs(OWN_SETTINGS) do
+    local found = type(settings[key])
+    if found ~= wanted then
+      errors.raise(2, "decompose_own", ("%s: expected a %s, found %s"):format(key, wanted, found))
+    end
+  end
+end
+
+-- A first batch goes through the model, so that what does not fit together is known before there is a run.
+local function try_batch(settings, config)
+  for _, purpose in ipairs{"data", "evaluation"} do
+    local data = settings.dataset(config, purpose)
+    local x = type(data) == "table" and data.batch and data:batch(0)
+    if not x then
+      errors.raise(2, "decompose_own", ("dataset(config, '%s'): its batch(0) gives nothing"):format(purpose))
+    end
+    settings.model:run(x)
+  end
+end
+
 --- experiment.decompose_own{script =, summary =, model =, dataset =, config =}
 -- The whole of a script that decomposes a model of its own (spd.model.new): reads the command line (key=value, --out,
 -- --resume, --threads, --quiet), trains, and leaves a run. dataset(config, purpose) returns the data, anything with a
 -- method batch(step), for the purposes "data" and "evaluation". config: settings as in a config file, without those
 -- about target and task; see spd.schema.
 function experiment.decompose_own(settings)
+  check_own_settings(settings)
   local options = cli.parse(arg, cli.own_experiment(settings.script, settings.summary))
   if not options then return end
   if options.threads then core.threads(options.threads) end
@@ -247,8 +276,10 @@ function experiment.decompose_own(settings)
     local config, warnings = config_module.resolve(settings.config, case, "own_model", options.overrides)
     losses.check(settings.model, component_model.find(settings.model, config.target_module_patterns), config)
     memory.check(settings.model, config, config.batch_size)
+    try_batch(settings, config)
     return config, warnings
   end
+  local guard <close> = interrupts.catch()
   local run <close>, run_config = open_run(options, case, load, function() end)
   with_run(run, run_config, options, function(_, config) finish(own_subject(settings, config), run, options) end)
 end

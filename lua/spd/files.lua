@@ -5,17 +5,26 @@ local posix = require("spd.core").posix
 local files = {}
 
 --- files.make_directory(path [, parents])
--- Make a folder if it is not there, with those above it if `parents` is true.
+-- Make a folder if it is not there, with those above it if `parents` is true; none of them if that fails.
 function files.make_directory(path, parents)
   if posix.is_directory(path) then return end
+  local missing = files.missing_folders(path)
   local ok, message = posix.make_directory(path, parents)
   if not ok and not posix.is_directory(path) then
-    errors.raise(2, path, posix.is_file(path) and "is not a folder" or message)
+    files.remove_folders(missing)
+    errors.raise(2, path, message == "File exists" and "is not a folder" or message)
   end
 end
 
+--- files.remove_folders(list)
+-- Remove folders that are empty, in this order: what missing_folders listed before they were made. What is no folder
+-- stays.
+function files.remove_folders(list)
+  for _, folder in ipairs(list) do posix.remove_directory(folder) end
+end
+
 --- files.missing_folders(path) -> list
--- The folder, and those above it, as far as they are not there: the deepest first.
+-- The folder, and those above it, as far as there is no folder: the deepest first.
 function files.missing_folders(path)
   local missing = {}
   while path and path ~= "" and not posix.is_directory(path) do
@@ -46,12 +55,13 @@ function files.list(folder)
   return names
 end
 
---- files.tidy(folder)
+--- files.tidy(folder [, prefix])
 -- Remove what killed processes left half-written: files that are replaced at once have a name of their own, ending in
--- .tmp, until then.
-function files.tidy(folder)
+-- .tmp, until then. prefix: what their names begin with, for a folder that may hold files of others.
+function files.tidy(folder, prefix)
+  prefix = prefix or ""
   for _, name in ipairs(files.list(folder)) do
-    if name:match("%.tmp$") then os.remove(folder .. "/" .. name) end
+    if name:sub(1, #prefix) == prefix and name:match("%.tmp$") then os.remove(folder .. "/" .. name) end
   end
 end
 

@@ -74,7 +74,7 @@ function run.create(settings)
   if not ok then
     if #missing > 0 then os.remove(directory .. "/run.lock") end
     self:close()
-    for _, folder in ipairs(missing) do posix.remove(folder) end
+    files.remove_folders(missing)
     error(message, 0)
   end
   return self

@@ -42,7 +42,7 @@ local feature_probability = {key = "feature_probability", type = "number", above
 local data_generation_type = {key = "data_generation_type", type = "choice", choices = DATA_TYPES,
   default = "at_least_zero_active",
   description = "Features are active independently, or exactly so many of them in every sample."}
-local seed = {key = "seed", type = "integer", min = 0, default = 0,
+local seed = {key = "seed", type = "integer", min = 0, max = (1 << 53) - 1, default = 0,
   description = "Seed of all random numbers: equal seeds give equal runs."}
 
 local wandb = {
@@ -106,7 +106,7 @@ local logging = {
 
 local pretrained_model = {
   text("pretrained_model_class", {required = true}, "Class of the target model in the public code."),
-  text("pretrained_model_path", {optional = true}, "File or folder of the target's weights."),
+  text("pretrained_model_path", {optional = true}, "File of the target's weights."),
   text("target_config", {optional = true}, "Config that trains the target if there is no such file."),
   text("pretrained_model_name_hf", {optional = true}, "Name of a Hugging Face model."),
   text("pretrained_model_output_attr", {optional = true}, "Which of the model's outputs is compared."),
@@ -155,7 +155,7 @@ schema.tms_target = {
   {key = "tms_model_config", type = "group", required = true, description = "The model.", fields = {
     size("n_features", "Number of inputs and outputs."),
     size("n_hidden", "Width of the hidden layers."),
-    size("n_hidden_layers", "Matrices between encoder and decoder.", {required = true, min = 0}),
+    size("n_hidden_layers", "Matrices between encoder and decoder.", {required = true, min = 0, max = 1000}),
     {key = "tied_weights", type = "boolean", required = true,
       description = "The decoder is the transpose of the encoder."},
     {key = "init_bias_to_zero", type = "boolean", required = true,

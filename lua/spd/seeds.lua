@@ -2,6 +2,7 @@
 local config_module = require "spd.config"
 local core = require "spd.core"
 local errors = require "spd.errors"
+local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local metrics = require "spd.metrics"
 local run_module = require "spd.run"
@@ -18,8 +19,9 @@ function seeds.parse(words)
   local list, seen = {}, {}
   for _, word in ipairs(words) do
     local first, last = word:match("^(%d+)%-(%d+)$")
-    first, last = math.tointeger(tonumber(first or word)), math.tointeger(tonumber(last or word))
-    if not first or not last or first < 0 or first > last or last - first > 9999 then
+    if not first then first, last = word:match("^%d+$"), word:match("^%d+$") end
+    first, last = math.tointeger(tonumber(first)), math.tointeger(tonumber(last))
+    if not first or not last or first > last or last - first > 9999 or last >= 1 << 53 then
       errors.raise(2, "--seeds", ("expected integers or ranges such as 0-4, found '%s'"):format(word))
     end
     for seed = first, last do
@@ -40,6 +42,14 @@ local function require_same(folder, config)
       errors.raise(2, folder, ("was started with '%s', not '%s'"):format(line:match("^%s*(.*)$"),
         tostring(wanted):match("^%s*(.*)$")), "another --out")
     end
+  end
+end
+
+--- seeds.require_own_folder(folder)
+-- Raise an error if a folder holds anything but runs seed_N.
+function seeds.require_own_folder(folder)
+  for _, name in ipairs(posix.is_directory(folder) and files.list(folder) or {}) do
+    if not name:match("^seed_%d+$") then errors.raise(2, folder, "is not empty: it holds " .. name) end
   end
 end
 

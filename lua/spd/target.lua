@@ -42,11 +42,29 @@ function target.load(kind, weights_path)
   return model, settings
 end
 
-local WEIGHTS = "target.safetensors"
+local WEIGHTS, CONFIG, LOCK = "target.safetensors", "target_config.yaml", "training.lock"
 
--- Write target_config.yaml, then the weights: a weights file is never without its config.
+-- A folder that is about to receive a target may hold its config already, if a process was killed before it wrote the
+-- weights, but not another one.
+local function refuse_other_config(settings, folder)
+  local path = folder .. "/" .. CONFIG
+  if posix.is_file(path) and files.read(path) ~= config_module.format(settings) then
+    errors.raise(2, path, "is in the way: the target's own config would replace it", "name another folder")
+  end
+end
+
+--- target.require_own_folder(folder)
+-- Raise an error if a folder holds anything but a target, or what is left of one.
+function target.require_own_folder(folder)
+  local ours = {[WEIGHTS] = true, [CONFIG] = true, [LOCK] = true, ["target.png"] = true}
+  for _, name in ipairs(posix.is_directory(folder) and files.list(folder) or {}) do
+    if not ours[name] and not name:match("^target.*%.tmp$") then errors.raise(2, folder, "is not empty: it holds " .. name) end
+  end
+end
+
+-- Write the config, then the weights: a weights file is never without its config.
 local function write(model, settings, folder)
-  config_module.write(folder .. "/target_config.yaml", settings)
+  config_module.write(folder .. "/" .. CONFIG, settings)
   model:save(folder .. "/" .. WEIGHTS)
 end
 
@@ -60,9 +78,9 @@ end
 -- Make the folder, and wait until no other process trains in it.
 local function lock_folder(folder)
   files.make_directory(folder, true)
-  local lock, reason = posix.lock(folder .. "/training.lock")
+  local lock, reason = posix.lock(folder .. "/" .. LOCK)
   if not lock then errors.raise(2, folder, reason) end
-  files.tidy(folder)
+  files.tidy(folder, "target")
   return lock
 end
 
@@ -74,6 +92,7 @@ function target.train(kind, settings, folder, progress)
   memory.require(module.training_bytes(settings), "the target's training", "a smaller model or batch_size")
   local lock <close> = lock_folder(folder)
   if posix.is_file(folder .. "/" .. WEIGHTS) then return nil end
+  refuse_other_config(settings, folder)
   local model, loss = module.train(settings, progress())
   write(model, settings, folder)
   return model, loss

@@ -66,7 +66,6 @@ local overrides = {
   {"pretrained_model_class=spd.experiments.resid_mlp.models.ResidualMLP", "task_name: expected residual_mlp"},
   {"pretrained_model_path=wandb:me/project/runs/1", "pretrained_model_path: .*Weights & Biases %(name a local"},
   {"pretrained_model_path=/nowhere/model.pth", "/nowhere/model%.pth does not exist"},
-  {"pretrained_model_path=/etc/passwd/target.safetensors", "/etc/passwd: is not a folder"},
   {"pretrained_model_path=/tmp", "/tmp is a folder"},
 }
 
@@ -179,9 +178,16 @@ describe("bad input: one line, status 2, nothing created:", function()
     expect_refused("target_config%.yaml", "configs/tms_5-2.yaml", "pretrained_model_path=" .. weights, "--out", out)
   end)
 
+  it("a target in a folder that is a file, which stays", function()
+    experiment.write(folder .. "/file", "mine")
+    expect_refused("/file: is not a folder", "configs/tms_5-2.yaml",
+      "pretrained_model_path=" .. folder .. "/file/target.safetensors", "--out", out)
+    assert.equal("mine", experiment.read(folder .. "/file"))
+  end)
+
   it("an output folder that cannot be made", function()
     experiment.write(folder .. "/file", "")
-    for _, path in ipairs{folder .. "/file/run", "/proc/none/run", "/dev/null"} do
+    for _, path in ipairs{folder .. "/file/run", folder .. "/file", "/proc/none/run"} do
       expect_refused(path:gsub("%W", "%%%0"), "configs/tms_5-2.yaml",
         "pretrained_model_path=" .. folder .. "/t/target.safetensors", "--out", path)
     end

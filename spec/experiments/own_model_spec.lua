@@ -52,6 +52,22 @@ describe("own_model.lua", function()
     assert.is_true(posix.is_file(folder .. "/here/summary.json"))
   end)
 
+  it("that does not fit together is refused with its name, and leaves nothing", function()
+    local text = experiment.read(SCRIPT)
+    for wrong, message in pairs{
+      [text:gsub("config.batch_size, 6", "config.batch_size, 5")] = "layer 'fc1': expected input",
+      [text:gsub("dataset = dataset", "datasets = dataset")] = "decompose_own: unknown key 'datasets'",
+      [text:gsub("return {batch", "return {batches")] = "decompose_own: dataset%(config, 'data'%): its batch%(0%)",
+      [text:gsub("model = mlp, ", "")] = "decompose_own: model: expected a table, found nil",
+    } do
+      experiment.write(folder .. "/wrong.lua", wrong)
+      local status, _, err = experiment.run{experiment.host, folder .. "/wrong.lua", "--out", folder .. "/out"}
+      assert.equal(2, status, err)
+      assert.matches("^spdlua: " .. message .. "[^\n]*\n$", err)
+      assert.is_false(posix.is_directory(folder .. "/out"))
+    end
+  end)
+
   it("finds the six parts of fc1 and the three of fc2 #slow", function()
     local status, text = run("")
     assert.equal(0, status)

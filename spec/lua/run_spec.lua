@@ -334,6 +334,14 @@ describe("a run", function()
     end)
   end)
 
+  it("leaves no folder of a path that cannot be made", function()
+    local top = base .. "/deep"
+    local ok = pcall(run.create, {case = "a", seed = 0, directory = top .. "/er/" .. ("x"):rep(300),
+      config_writer = function() end})
+    assert.is_false(ok)
+    assert.is_false(posix.is_directory(top))
+  end)
+
   it("gives figures a place", function()
     local r = create()
     assert.equal(r.directory .. "/figures/ci.png", r:figure_path("ci"))
