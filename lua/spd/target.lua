@@ -58,7 +58,9 @@ end
 function target.require_own_folder(folder)
   local ours = {[WEIGHTS] = true, [CONFIG] = true, [LOCK] = true, ["target.png"] = true}
   for _, name in ipairs(posix.is_directory(folder) and files.list(folder) or {}) do
-    if not ours[name] and not name:match("^target.*%.tmp$") then errors.raise(2, folder, "is not empty: it holds " .. name) end
+    if not ours[name] and not name:match("^target.*%.tmp$") then
+      errors.raise(2, folder, "is not empty: it holds " .. name)
+    end
   end
 end
 
