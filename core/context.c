@@ -111,6 +111,18 @@ bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *produc
   return true;
 }
 
+bool spd_grow_list(spd_context *context, void **list, size_t *capacity, size_t count, size_t element) {
+  if (count < *capacity) return true;
+  const size_t larger = *capacity == 0 ? 64 : 2 * *capacity;
+  void *moved = spd_allocate(context, larger * element);
+  if (moved == NULL) return false;
+  if (count > 0) memcpy(moved, *list, count * element);
+  spd_deallocate(context, *list, *capacity * element);
+  *list = moved;
+  *capacity = larger;
+  return true;
+}
+
 void spd_release_scratch(spd_context *context) {
   for (int i = 0; i < context->threads; i++) {
     spd_deallocate(context, context->scratch[i], context->scratch_bytes);

@@ -25,6 +25,9 @@ void *spd_allocate(spd_context *context, size_t bytes);
 void *spd_allocate_uninitialized(spd_context *context, size_t bytes);
 void spd_deallocate(spd_context *context, void *memory, size_t bytes); /* NULL allowed */
 
+/* Room for one more element in a list that doubles; false when memory is exhausted. */
+bool spd_grow_list(spd_context *context, void **list, size_t *capacity, size_t count, size_t element);
+
 /* a * b; false with a message if it does not fit. */
 bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *product);
 

@@ -23,29 +23,6 @@ function metrics.deviation(list)
   return math.sqrt(squares / (#list - 1))
 end
 
--- Sums of squares and products about the means.
-local function moments(x, y)
-  assert(#x == #y, "lists of different length")
-  local mean_x, mean_y, xx, xy, yy = metrics.mean(x), metrics.mean(y), 0.0, 0.0, 0.0
-  for i = 1, #x do
-    local dx, dy = x[i] - mean_x, y[i] - mean_y
-    xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
-  end
-  return xx, xy, yy
-end
-
---- metrics.correlation(x, y) -> Pearson's r of two lists; NaN where one is constant.
-function metrics.correlation(x, y)
-  local xx, xy, yy = moments(x, y)
-  return xy / math.sqrt(xx * yy)
-end
-
---- metrics.slope(x, y) -> slope of the least-squares line y = slope x + intercept; NaN where x is constant.
-function metrics.slope(x, y)
-  local xx, xy = moments(x, y)
-  return xy / xx
-end
-
 -- ---- permutations of subcomponents --------------------------------------------------------------
 
 local HUNGARIAN_BELOW = 500 -- rows or columns, whichever are fewer; above that the greedy one
