@@ -186,7 +186,7 @@ static bool multiply_backward(spd_tape *tape, spd_node *node) {
   return true;
 }
 
-static const spd_operator add_operator = {
+const spd_operator spd_add_operator = {
     .name = "add", .forward = combine_forward, .backward = combine_backward, .row_inputs = 3, .keeps_zero_rows = true};
 static const spd_operator subtract_operator = {.name = "subtract",
                                                .forward = combine_forward,
@@ -215,7 +215,7 @@ static spd_value record_pair(spd_tape *tape, const spd_operator *kind, spd_value
   return spd_record(tape, &first);
 }
 
-spd_value spd_add(spd_tape *tape, spd_value a, spd_value b) { return record_pair(tape, &add_operator, a, b, 1); }
+spd_value spd_add(spd_tape *tape, spd_value a, spd_value b) { return record_pair(tape, &spd_add_operator, a, b, 1); }
 spd_value spd_subtract(spd_tape *tape, spd_value a, spd_value b) {
   return record_pair(tape, &subtract_operator, a, b, -1);
 }

@@ -154,18 +154,18 @@ static bool matmul_backward(spd_tape *tape, spd_node *node) {
   return spd_multiply_matrices(tape, &p);
 }
 
-static const spd_operator matmul_operator = {.name = "matmul",
-                                             .forward = matmul_forward,
-                                             .backward = matmul_backward,
-                                             .row_inputs = 1,
-                                             .backward_inputs = 3,
-                                             .keeps_zero_rows = true};
+const spd_operator spd_matmul_operator = {.name = "matmul",
+                                          .forward = matmul_forward,
+                                          .backward = matmul_backward,
+                                          .row_inputs = 1,
+                                          .backward_inputs = 3,
+                                          .keeps_zero_rows = true};
 
 static bool is_real(spd_tape *tape, spd_operand operand) { return spd_node_at(tape, operand.node)->dtype == SPD_REAL; }
 
-spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b) {
+spd_value spd_record_matmul(spd_tape *tape, spd_value a, spd_value b) {
   spd_operand x, y;
-  spd_recording recording = {.kind = &matmul_operator, .inputs = 2, .input = {a, b}, .transposable = 3};
+  spd_recording recording = {.kind = &spd_matmul_operator, .inputs = 2, .input = {a, b}, .transposable = 3};
   if (!spd_operand_of(tape, "matmul", a, &x) || !spd_operand_of(tape, "matmul", b, &y)) return SPD_INVALID;
   int dimensions;
   int64_t shape[SPD_MAX_DIMENSIONS];

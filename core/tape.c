@@ -187,6 +187,10 @@ static spd_value handle(const spd_tape *tape, uint32_t index, bool transposed) {
   return (spd_value){tape->generation, index << 1 | (transposed ? 1 : 0)};
 }
 
+spd_value spd_value_of(const spd_tape *tape, spd_operand operand) {
+  return handle(tape, operand.node, operand.transposed);
+}
+
 bool spd_operand_of(spd_tape *tape, const char *caller, spd_value value, spd_operand *operand) {
   if (value.generation == 0) return false; /* an earlier error; its message stands */
   if (value.generation != tape->generation || value.node >> 1 >= tape->count) {

@@ -67,6 +67,7 @@ struct spd_node {
 
 /* Check a handle and make it an operand; false with a message naming the operator. */
 bool spd_operand_of(spd_tape *tape, const char *caller, spd_value value, spd_operand *operand);
+spd_value spd_value_of(const spd_tape *tape, spd_operand operand); /* its handle */
 spd_node *spd_node_at(spd_tape *tape, uint32_t index);
 spd_context *spd_tape_context(spd_tape *tape);
 /* Logical size of dimension i of a value as it is seen, transposed or not. */
@@ -101,6 +102,10 @@ int64_t spd_node_count(const spd_node *node);
 /* The gradient to write to, or NULL if none is needed (*failed tells exhausted memory). *add is false for the first
 ** contribution, which overwrites. */
 spd_real *spd_input_gradient(spd_tape *tape, spd_node *node, int i, bool *add, bool *failed);
+
+/* a b as one product, whatever a is made of. */
+spd_value spd_record_matmul(spd_tape *tape, spd_value a, spd_value b);
+extern const spd_operator spd_matmul_operator, spd_add_operator;
 
 /*
 ** out [m, n] (+)= op(a) op(b), where op(a) is [m, k]; lda, ldb are row strides as stored. Cut into tasks by shape
