@@ -88,13 +88,12 @@ end
 local EXACTLY = {exactly_one_active = 1, exactly_two_active = 2, exactly_three_active = 3,
                  exactly_four_active = 4, exactly_five_active = 5}
 
-local function check_synced_inputs(c, fail)
+local function check_synced_inputs(c, n_features, fail)
   local seen = {}
   for _, group in ipairs(c.synced_inputs or {}) do
     for _, feature in ipairs(group) do
-      if feature >= c.tms_model_config.n_features then
-        fail("synced_inputs", ("expected features from 0 to %d, found %d"):format(
-          c.tms_model_config.n_features - 1, feature))
+      if feature >= n_features then
+        fail("synced_inputs", ("expected features from 0 to %d, found %d"):format(n_features - 1, feature))
       elseif seen[feature] then
         fail("synced_inputs", ("expected each feature at most once, found %d again"):format(feature))
       end
@@ -103,31 +102,57 @@ local function check_synced_inputs(c, fail)
   end
 end
 
-function check.tms_target(c, fail, warn)
-  if c.fixed_identity_hidden_layers and c.fixed_random_hidden_layers then
-    fail("fixed_random_hidden_layers", "expected false beside fixed_identity_hidden_layers, found true")
-  end
-  local active, n_features = EXACTLY[c.data_generation_type], c.tms_model_config.n_features
+local function check_toy_target(c, n_features, fail, warn)
+  local active = EXACTLY[c.data_generation_type]
   if active and active > n_features then
     fail("data_generation_type", ("expected at most %d active features, as the model has, found %d"):format(
       n_features, active))
   end
-  check_synced_inputs(c, fail)
+  check_synced_inputs(c, n_features, fail)
   if c.wandb_project then warn("wandb_project", "nothing is sent to Weights & Biases") end
+end
+
+function check.tms_target(c, fail, warn)
+  if c.fixed_identity_hidden_layers and c.fixed_random_hidden_layers then
+    fail("fixed_random_hidden_layers", "expected false beside fixed_identity_hidden_layers, found true")
+  end
+  check_toy_target(c, c.tms_model_config.n_features, fail, warn)
+end
+
+function check.residual_mlp_target(c, fail, warn)
+  local model = c.resid_mlp_config
+  if c.fixed_identity_embedding and c.fixed_random_embedding then
+    fail("fixed_random_embedding", "expected false beside fixed_identity_embedding, found true")
+  elseif c.fixed_identity_embedding and model.n_features ~= model.d_embed then
+    fail("fixed_identity_embedding", ("expected n_features equal to d_embed, found %d and %d"):format(
+      model.n_features, model.d_embed))
+  elseif c.loss_type == "resid" and c.importance_val and c.importance_val ~= 1 then
+    fail("importance_val", ("expected 1 beside loss_type resid, where features have no weights, found %g"):format(
+      c.importance_val))
+  end
+  check_schedule(c, fail, warn)
+  check_toy_target(c, model.n_features, fail, warn)
 end
 
 -- ---- reading --------------------------------------------------------------------------------
 
--- A config of the other kind has a key that only that one has.
-local OTHER_KIND = {
-  decomposition = {"tms_model_config", "the config of a target, for experiments/train_tms.lua"},
-  tms_target = {"pretrained_model_class", "the config of a decomposition, not that of a target"},
-}
+-- What a config is that has a key which only those of another kind have.
+local function other_kind(kind, key)
+  for task, model_key in pairs(schema.target_keys) do
+    if key == model_key and kind ~= task .. "_target" and kind ~= "own_model" then
+      return ("the config of a %s target, for experiments/%s"):format(task, schema.training_scripts[task])
+    end
+  end
+  if key == "pretrained_model_class" and kind:match("_target$") then
+    return "the config of a decomposition, not that of a target"
+  end
+  return nil
+end
 
 local function refuse_other_kind(tree, source, kind)
-  local other = OTHER_KIND[kind]
-  for _, entry in ipairs(other and tree.kind == "mapping" and tree or {}) do
-    if entry.key == other[1] then errors.raise(2, source, "is " .. other[2], "it has the key " .. other[1]) end
+  for _, entry in ipairs(tree.kind == "mapping" and tree or {}) do
+    local other = other_kind(kind, entry.key)
+    if other then errors.raise(2, source, "is " .. other, "it has the key " .. entry.key) end
   end
 end
 
@@ -206,10 +231,10 @@ end
 function config.load(path, overrides) return load(path, "decomposition", overrides) end
 
 --- config.load_target(path, kind [, overrides]) -> config, warnings
--- Read the config of a target's training. kind: "tms".
+-- Read the config of a target's training. kind: "tms" or "residual_mlp".
 function config.load_target(path, kind, overrides)
   if not schema[kind .. "_target"] then
-    errors.raise(2, path, ("no target can be trained for the task '%s'"):format(kind), "only for tms")
+    errors.raise(2, path, ("no target can be trained for the task '%s'"):format(kind), "for tms and residual_mlp")
   end
   return load(path, kind .. "_target", overrides)
 end
@@ -221,7 +246,8 @@ function config.load_own_model(path) return load(path, "own_model") end
 
 --- config.resolve(values [, source [, kind [, overrides]]]) -> config, warnings
 -- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
--- "decomposition" (default); "own_model": without the keys about target and task; "tms_target".
+-- "decomposition" (default); "own_model": without the keys about target and task; "tms_target" or
+-- "residual_mlp_target": of a target's training.
 function config.resolve(values, source, kind, overrides)
   source, kind = source or "config", kind or "decomposition"
   if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end
@@ -245,7 +271,9 @@ local function format_fields(lines, values, list, indent)
 end
 
 local function kind_of(resolved)
-  if resolved.tms_model_config then return "tms_target" end
+  for task, key in pairs(schema.target_keys) do
+    if resolved[key] then return task .. "_target" end
+  end
   return resolved.task_config and "decomposition" or "own_model"
 end
 

@@ -45,6 +45,11 @@ local data_generation_type = {key = "data_generation_type", type = "choice", cho
 local seed = {key = "seed", type = "integer", min = 0, max = (1 << 53) - 1, default = 0,
   description = "Seed of all random numbers: equal seeds give equal runs."}
 
+local lr_schedule = {key = "lr_schedule", type = "choice", choices = {"linear", "constant", "cosine", "exponential"},
+  default = "constant", description = "How the learning rate falls; cosine is a quarter period."}
+local lr_exponential_halflife = {key = "lr_exponential_halflife", type = "number", above = 0, optional = true,
+  description = "Steps in which an exponential schedule halves the learning rate."}
+
 local wandb = {
   text("wandb_project", {optional = true}, "Weights & Biases project. Nothing is sent there: a warning."),
   text("wandb_run_name", {optional = true}, "Name of a Weights & Biases run; has no effect."),
@@ -85,10 +90,8 @@ local training = {
   {key = "lr", type = "number", above = 0, required = true, description = "Learning rate."},
   size("steps", "Number of optimization steps.", {required = true, max = LARGEST_STEP}),
   size("batch_size", "Samples in a batch."),
-  {key = "lr_schedule", type = "choice", choices = {"linear", "constant", "cosine", "exponential"},
-    default = "constant", description = "How the learning rate falls; cosine is a quarter period."},
-  {key = "lr_exponential_halflife", type = "number", above = 0, optional = true,
-    description = "Steps in which an exponential schedule halves the learning rate."},
+  lr_schedule,
+  lr_exponential_halflife,
   {key = "lr_warmup_pct", type = "number", min = 0, max = 1, default = 0.0,
     description = "Fraction of the steps in which the learning rate rises to its value."},
   size("n_eval_steps", "Batches of an evaluation."),
@@ -149,33 +152,80 @@ schema.decomposition = join(wandb, components, losses, training, logging, pretra
 --- schema.own_model: the same without target and task, for a script that brings its own model and data.
 schema.own_model = join(wandb, components, losses, training, logging)
 
+-- Keys that the configs of all toy targets have.
+local function toy_target(model_key, model_fields, own)
+  return join({
+    wandb[1],
+    {key = model_key, type = "group", required = true, description = "The model.", fields = model_fields},
+    feature_probability,
+    size("batch_size", "Samples in a batch."),
+    size("steps", "Number of optimization steps.", {required = true, max = LARGEST_STEP}),
+    seed,
+    {key = "lr", type = "number", above = 0, required = true, description = "Learning rate."},
+  }, own, {
+    {key = "synced_inputs", type = "integer_lists", min = 0, optional = true,
+      description = "Groups of features, counted from 0, that are active together."},
+  })
+end
+
+local function choice(key, choices, options, description)
+  local field = {key = key, type = "choice", choices = choices, description = description}
+  for name, value in pairs(options) do field[name] = value end
+  return field
+end
+
 --- schema.tms_target: the config of a TMS target's training.
-schema.tms_target = {
-  wandb[1],
-  {key = "tms_model_config", type = "group", required = true, description = "The model.", fields = {
-    size("n_features", "Number of inputs and outputs."),
-    size("n_hidden", "Width of the hidden layers."),
-    size("n_hidden_layers", "Matrices between encoder and decoder.", {required = true, min = 0, max = 1000}),
-    {key = "tied_weights", type = "boolean", required = true,
-      description = "The decoder is the transpose of the encoder."},
-    {key = "init_bias_to_zero", type = "boolean", required = true,
-      description = "The bias starts at 0 instead of small random numbers."},
-    text("device", {default = "cpu"}, "Has no effect: everything runs on the processor."),
-  }},
-  feature_probability,
-  size("batch_size", "Samples in a batch."),
-  size("steps", "Number of optimization steps.", {required = true, max = LARGEST_STEP}),
-  seed,
-  {key = "lr", type = "number", above = 0, required = true, description = "Learning rate."},
-  {key = "lr_schedule", type = "choice", choices = {"linear", "cosine", "constant"}, default = "linear",
-    description = "How the learning rate falls; cosine is a quarter period."},
-  {key = "data_generation_type", type = "choice", choices = DATA_TYPES, required = true,
-    description = data_generation_type.description},
+schema.tms_target = toy_target("tms_model_config", {
+  size("n_features", "Number of inputs and outputs."),
+  size("n_hidden", "Width of the hidden layers."),
+  size("n_hidden_layers", "Matrices between encoder and decoder.", {required = true, min = 0, max = 1000}),
+  {key = "tied_weights", type = "boolean", required = true,
+    description = "The decoder is the transpose of the encoder."},
+  {key = "init_bias_to_zero", type = "boolean", required = true,
+    description = "The bias starts at 0 instead of small random numbers."},
+  text("device", {default = "cpu"}, "Has no effect: everything runs on the processor."),
+}, {
+  choice("lr_schedule", {"linear", "cosine", "constant"}, {default = "linear"},
+    "How the learning rate falls; cosine is a quarter period."),
+  choice("data_generation_type", DATA_TYPES, {required = true}, data_generation_type.description),
   flag("fixed_identity_hidden_layers", false, "Hidden matrices are the identity and are not trained."),
   flag("fixed_random_hidden_layers", false, "Hidden matrices are random and are not trained."),
-  {key = "synced_inputs", type = "integer_lists", min = 0, optional = true,
-    description = "Groups of features, counted from 0, that are active together."},
-}
+})
+
+--- schema.residual_mlp_target: the config of a residual MLP's training.
+schema.residual_mlp_target = toy_target("resid_mlp_config", {
+  size("n_features", "Number of inputs and outputs."),
+  size("d_embed", "Width of the residual stream."),
+  size("d_mlp", "Neurons of each layer."),
+  size("n_layers", "Number of layers.", {required = true, max = 1000}),
+  choice("act_fn_name", {"relu", "gelu"}, {required = true}, "Activation function, also in the labels."),
+  {key = "in_bias", type = "boolean", required = true, description = "The neurons have biases."},
+  {key = "out_bias", type = "boolean", required = true, description = "The layers' outputs have biases."},
+}, {
+  lr_schedule,
+  lr_exponential_halflife,
+  data_generation_type,
+  size("print_freq", "Steps between printed losses."),
+  choice("label_type", {"act_plus_resid", "abs"}, {default = "act_plus_resid"},
+    "What is learned of a feature x with coefficient c: act(c x) + x, or |c x|."),
+  flag("use_trivial_label_coeffs", false, "All label coefficients are 1 instead of random in [1, 2)."),
+  {key = "label_fn_seed", type = "integer", min = 0, max = (1 << 53) - 1, default = 0,
+    description = "Seed of the random label coefficients."},
+  choice("loss_type", {"readoff", "resid"}, {default = "readoff"},
+    "Where output and labels are compared: after the unembedding, or in the residual stream."),
+  {key = "importance_val", type = "number", above = 0, optional = true,
+    description = "Feature i, counted from 0, weighs this to the power i in the loss; null: all weigh 1."},
+  flag("fixed_random_embedding", false, "Embeddings are random unit vectors and are not trained."),
+  flag("fixed_identity_embedding", false, "The embedding is the identity and is not trained."),
+  size("n_batches_final_losses", "Batches over which the final loss is averaged.", {default = 1}),
+})
+
+--- schema.target_keys: task_name -> the key that only configs of its targets have.
+schema.target_keys = {tms = "tms_model_config", residual_mlp = "resid_mlp_config"}
+
+--- schema.training_scripts, schema.decomposition_scripts: task_name -> its script in experiments/.
+schema.training_scripts = {tms = "train_tms.lua", residual_mlp = "train_resid_mlp.lua"}
+schema.decomposition_scripts = {tms = "tms_decomposition.lua", residual_mlp = "resid_mlp_decomposition.lua"}
 
 --- schema.model_classes: pretrained_model_class, as the public code names it -> its task_name.
 schema.model_classes = {

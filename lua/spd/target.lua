@@ -11,9 +11,9 @@ local posix = core.posix
 
 local target = {}
 
-local kinds = {tms = "spd.models.tms"}
+local kinds = {tms = "spd.models.tms", residual_mlp = "spd.models.residual_mlp"}
 
---- target.kind(name) -> the module of a kind of target ("tms"): from_config, train, solution, dataset.
+--- target.kind(name) -> the module of a kind of target ("tms", "residual_mlp"): from_config, train, solution, dataset.
 function target.kind(name)
   if not kinds[name] then errors.raise(2, "task_config.task_name", "no target model for '" .. tostring(name) .. "'") end
   return require(kinds[name])

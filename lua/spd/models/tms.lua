@@ -1,9 +1,9 @@
 --- The toy model of superposition: ReLU(linear2(hidden ... (linear1 x)) + b), linear2 the transpose of linear1.
 local core = require "spd.core"
 local data = require "spd.data"
-local interrupts = require "spd.interrupts"
 local model = require "spd.model"
-local optimize = require "spd.optimize"
+local shape = require "spd.shape"
+local target_training = require "spd.target_training"
 
 local tms = {}
 
@@ -97,48 +97,28 @@ end
 
 -- As in PyTorch with tied storage: each tied weight has a gradient and an Adam state of its own, and both
 -- updates apply.
-local function add_parameters(optimizer, target)
-  local partner = {}
+local function trained_parameters(target)
+  local partner, list = {}, {}
   for _, pair in ipairs(target.tied) do partner[pair[2]] = target.by_name[pair[1]].weight end
   for _, layer in ipairs(target.layers) do
-    if not layer.fixed then optimizer:add(layer.weight:parameter(), partner[layer.name]) end
-    if layer.bias then optimizer:add(layer.bias:parameter()) end
+    if not layer.fixed then list[#list + 1] = {tensor = layer.weight, transposed_of = partner[layer.name]} end
+    if layer.bias then list[#list + 1] = {tensor = layer.bias} end
   end
+  return list
 end
 
 --- tms.train(config, progress) -> model, loss
--- Train the target: AdamW with weight decay 0.01 on the mean of (|x| - output)^2, as the public code does. A loss that
--- is not finite is an error.
+-- Train the target on the mean of (|x| - output)^2; see spd.target_training.
 function tms.train(config, progress)
-  local guard <close> = interrupts.catch()
   local target = tms.from_config(config)
-  local batches = tms.dataset{
-    target_config = config, task = config, batch_size = config.batch_size, seed = config.seed, purpose = "target data",
+  return target, target_training.run{
+    model = target, parameters = trained_parameters(target), config = config, progress = progress,
+    batches = tms.dataset{
+      target_config = config, task = config, batch_size = config.batch_size, seed = config.seed,
+      purpose = "target data",
+    },
+    loss = function(self, x) return core.squared_error(self:run(x), core.absolute(x)) / shape.count(x) end,
   }
-  local optimizer = core.adamw{weight_decay = 0.01}
-  add_parameters(optimizer, target)
-  local x, loss
-  for step = 0, config.steps - 1 do
-    do
-      local tape <close> = core.tape()
-      x = batches:batch(step, x)
-      local rows = core.compact(x)
-      local value = core.squared_error(target:run(rows), core.absolute(rows)) / (x:size(1) * x:size(2))
-      tape:backward{value}
-      loss = value:item()
-    end
-    optimize.require_finite(loss, "target step " .. step, "its loss")
-    optimizer:step(optimize.learning_rate(config, step))
-    optimizer:zero_gradients()
-    local done = step + 1
-    progress:update(done, {["loss/total"] = loss}, done % 1000 == 0 or done == config.steps)
-    if interrupts.pending() and done < config.steps then
-      progress:finish()
-      interrupts.stop(("the target's training stopped after %d steps"):format(done), "nothing of it is kept")
-    end
-  end
-  progress:finish()
-  return target, loss
 end
 
 --- tms.n_features(config) -> number of inputs, from a target-training config.
