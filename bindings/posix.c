@@ -313,6 +313,10 @@ static const spdL_function functions[] = {
      "run(words [, {stdin = text, apart = boolean}]) -> status, stdout, stderr; or nil and the reason\n"
      "Run a program without a shell and wait for it. status is 128 + n after signal n. A program that is not there\n"
      "is a reason. It gets no open files but its three streams. apart: Ctrl-C on the terminal does not reach it."},
+    {"start", spdL_start_program,
+     "start(words) -> program; or nil and the reason\n"
+     "Run a program without a shell, beside this one and without input. program:poll() gives nothing while it runs, then\n"
+     "once what run gives; program:terminate() asks it to end, as closing or losing it does."},
     {NULL, NULL, NULL}};
 
 static const luaL_Reg lock_metamethods[] = {

@@ -1,5 +1,5 @@
 /*
-** core.posix.run: other programs, without a shell.
+** core.posix.run and core.posix.start: other programs, without a shell.
 **
 ** What is open for a run lives in a userdata, whose collection closes it; so a Lua error at any moment leaks
 ** nothing. Input and both outputs are moved together as the pipes allow, so neither side waits for the other.
@@ -30,6 +30,7 @@ typedef struct {
 typedef struct {
   int in[2], out[2], err[2]; /* pipes; -1: closed */
   bool apart;                /* in a process group of its own: Ctrl-C on the terminal does not reach it */
+  pid_t child;               /* of a started program until it was seen to end; else -1 */
   text output, errors;
 } program;
 
@@ -38,8 +39,11 @@ static void close_end(int *end) {
   *end = -1;
 }
 
+/* A started program that still runs is asked to end. */
 static int program_close(lua_State *L) {
   program *p = luaL_checkudata(L, 1, PROGRAM);
+  if (p->child > 0) kill(p->child, SIGTERM);
+  p->child = -1;
   for (int i = 0; i < 2; i++) {
     close_end(&p->in[i]);
     close_end(&p->out[i]);
@@ -53,7 +57,7 @@ static int program_close(lua_State *L) {
 
 static program *new_program(lua_State *L) {
   program *p = lua_newuserdatauv(L, sizeof *p, 0);
-  *p = (program){.in = {-1, -1}, .out = {-1, -1}, .err = {-1, -1}};
+  *p = (program){.in = {-1, -1}, .out = {-1, -1}, .err = {-1, -1}, .child = -1};
   luaL_setmetatable(L, PROGRAM);
   return p;
 }
@@ -117,10 +121,12 @@ static bool append(text *to, const char *bytes, size_t size) {
   return true;
 }
 
-static bool drain(int *end, text *to) {
+/* Take what there is; *more tells whether there may be more at once. False when memory is exhausted. */
+static bool drain(int *end, text *to, bool *more) {
   char bytes[CHUNK];
   const ssize_t count = read(*end, bytes, sizeof bytes);
-  if (count == 0 || (count < 0 && errno != EINTR)) close_end(end);
+  if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN)) close_end(end);
+  *more = count > 0 || (count < 0 && errno == EINTR);
   return count <= 0 || append(to, bytes, (size_t)count);
 }
 
@@ -133,17 +139,20 @@ static int exchange(program *p, const char *input, size_t size) {
       continue;
     }
     if (ends[0].revents != 0) feed(p, &input, &size);
-    if (ends[1].revents != 0 && !drain(&p->out[0], &p->output)) return ENOMEM;
-    if (ends[2].revents != 0 && !drain(&p->err[0], &p->errors)) return ENOMEM;
+    bool more;
+    if (ends[1].revents != 0 && !drain(&p->out[0], &p->output, &more)) return ENOMEM;
+    if (ends[2].revents != 0 && !drain(&p->err[0], &p->errors, &more)) return ENOMEM;
   }
   return 0;
 }
+
+static int exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
 static int wait_for(pid_t child) {
   int status;
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) return -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return exit_status(status);
 }
 
 /* ---- the call ------------------------------------------------------------------------------ */
@@ -157,8 +166,21 @@ static void check_words(lua_State *L, char **words) {
   for (int i = 0; i < count; i++) {
     lua_geti(L, 1, i + 1);
     words[i] = (char *)lua_tostring(L, -1);
-    if (words[i] == NULL) luaL_error(L, "run: word %d is a %s, not a string", i + 1, luaL_typename(L, -1));
+    if (words[i] == NULL) luaL_error(L, "word %d is a %s, not a string", i + 1, luaL_typename(L, -1));
   }
+}
+
+static int refuse(lua_State *L, int reason) {
+  lua_pushnil(L);
+  lua_pushstring(L, strerror(reason));
+  return 2;
+}
+
+static int push_result(lua_State *L, const program *p, int status) {
+  lua_pushinteger(L, status);
+  lua_pushlstring(L, p->output.bytes == NULL ? "" : p->output.bytes, p->output.size);
+  lua_pushlstring(L, p->errors.bytes == NULL ? "" : p->errors.bytes, p->errors.size);
+  return 3;
 }
 
 int spdL_run_program(lua_State *L) {
@@ -188,22 +210,57 @@ int spdL_run_program(lua_State *L) {
   }
   const int status = child > 0 ? wait_for(child) : -1;
   signal(SIGPIPE, before);
-  if (reason != 0) {
-    lua_pushnil(L);
-    lua_pushstring(L, strerror(reason));
-    return 2;
-  }
-  lua_pushinteger(L, status);
-  lua_pushlstring(L, p->output.bytes == NULL ? "" : p->output.bytes, p->output.size);
-  lua_pushlstring(L, p->errors.bytes == NULL ? "" : p->errors.bytes, p->errors.size);
-  return 3;
+  return reason != 0 ? refuse(L, reason) : push_result(L, p, status);
+}
+
+/* ---- programs that run on their own --------------------------------------------------------- */
+
+static int allow_no_waiting(int end) { return fcntl(end, F_SETFL, O_NONBLOCK) == 0 ? 0 : errno; }
+
+int spdL_start_program(lua_State *L) {
+  char *words[MOST_WORDS + 1] = {NULL};
+  lua_settop(L, 1);
+  check_words(L, words);
+  program *p = new_program(L);
+  int reason = start(p, words, &p->child);
+  close_end(&p->in[1]);
+  if (reason == 0) reason = allow_no_waiting(p->out[0]);
+  if (reason == 0) reason = allow_no_waiting(p->err[0]);
+  return reason != 0 ? refuse(L, reason) : 1;
+}
+
+static bool drain_all(int *end, text *to) {
+  bool ok = true, more = *end >= 0;
+  while (ok && more) ok = drain(end, to, &more);
+  return ok;
+}
+
+static int program_poll(lua_State *L) {
+  program *p = luaL_checkudata(L, 1, PROGRAM);
+  int status = 0;
+  if (p->child < 0) return luaL_error(L, "poll: the program has ended");
+  if (!drain_all(&p->out[0], &p->output) || !drain_all(&p->err[0], &p->errors)) return refuse(L, ENOMEM);
+  const pid_t ended = waitpid(p->child, &status, WNOHANG);
+  if (ended == 0 || (ended < 0 && errno == EINTR)) return 0;
+  p->child = -1;
+  if (!drain_all(&p->out[0], &p->output) || !drain_all(&p->err[0], &p->errors)) return refuse(L, ENOMEM);
+  return push_result(L, p, ended < 0 ? -1 : exit_status(status));
+}
+
+static int program_terminate(lua_State *L) {
+  program *p = luaL_checkudata(L, 1, PROGRAM);
+  if (p->child > 0) kill(p->child, SIGTERM);
+  return 0;
 }
 
 static const luaL_Reg metamethods[] = {{"__gc", program_close}, {"__close", program_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"poll", program_poll}, {"terminate", program_terminate}, {NULL, NULL}};
 
 void spdL_open_program(lua_State *L) {
   luaL_newmetatable(L, PROGRAM);
   luaL_setfuncs(L, metamethods, 0);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
   spdL_protect_metatable(L);
   lua_pop(L, 1);
 }

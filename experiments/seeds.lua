@@ -8,11 +8,12 @@ local cli = require "spd.cli"
 local config_module = require "spd.config"
 local errors = require "spd.errors"
 local interrupts = require "spd.interrupts"
+local processes = require "spd.processes"
 local seeds = require "spd.seeds"
 
 local options = cli.parse(arg, {
   script = "experiments/seeds.lua",
-  summary = "Run a TMS decomposition with several seeds, and print a table of what they found.",
+  summary = "Run a decomposition of a toy model with several seeds, and print a table of what they found.",
   arguments = {{name = "CONFIG.yaml", key = "config", help = "the settings"}},
   overrides = true,
   options = {
@@ -37,14 +38,17 @@ end
 for _, warning in ipairs(warnings) do say("spdlua: warning: " .. warning) end
 local guard <close> = interrupts.catch()
 local rows = {}
-for i, seed in ipairs(list) do
-  say(("seed %d: %d of %d, in %s/seed_%d"):format(seed, i, #list, options.out, seed))
-  local folder = ("%s/seed_%d"):format(options.out, seed)
-  seeds.run{
-    config = options.config, overrides = options.overrides, seed = seed, folder = folder, threads = options.threads,
-    script = (arg[0]:gsub("[^/]*$", "tms_decomposition.lua")),
+local function folder_of(seed) return ("%s/seed_%d"):format(options.out, seed) end
+processes.run(#list, 1, function(i)
+  say(("seed %d: %d of %d, in %s"):format(list[i], i, #list, folder_of(list[i])))
+  return seeds.command{
+    config = options.config, overrides = options.overrides, seed = list[i], folder = folder_of(list[i]),
+    threads = options.threads, scripts = (arg[0]:gsub("[^/]*$", "")),
   }
-  rows[i] = seeds.row(folder)
-  say(("seed %d: %s"):format(seed, rows[i].solved and "solved" or "missed"))
-end
+end, function(i, status, message)
+  seeds.check_ended(folder_of(list[i]), status, message)
+  rows[i] = seeds.row(folder_of(list[i]))
+  say(("seed %d: %s"):format(list[i], rows[i].solved and "solved" or "missed"))
+end)
+if interrupts.pending() then interrupts.stop("stopped in " .. options.out, "the same command goes on") end
 print(seeds.table(rows))

@@ -1,10 +1,12 @@
 --- What a decomposition found: scores against the ground truth, and figures.
-local core = require "spd.core"
 local evaluate = require "spd.evaluate"
 local figures = require "spd.figures"
 local metrics = require "spd.metrics"
 
 local analysis = {}
+
+-- What only one kind of target has.
+local of_kind = {tms = require "spd.analysis.tms", residual_mlp = require "spd.analysis.residual_mlp"}
 
 -- Draw with a function of spd.figures, and note the first reason why one could not be drawn.
 local function draw(subject, name, ...)
@@ -14,7 +16,7 @@ end
 
 --- analysis.score(subject) -> table
 -- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix ->
--- integer), target_ci_error_total, and for a TMS mmcs, ml2r and their variants.
+-- integer), target_ci_error_total, and what spd.analysis.tms or spd.analysis.residual_mlp adds.
 function analysis.score(subject)
   local components = subject.components
   local scores = {n_alive = evaluate.alive(components, subject.evaluation_data, subject.config)}
@@ -22,12 +24,8 @@ function analysis.score(subject)
     local lower = evaluate.one_hot_importances(components, subject.n_features, evaluate.magnitude)
     scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
   end
-  if subject.kind == "tms" and components.by_name.linear1 then
-    local matches = metrics.mmcs_ml2r(components.by_name.linear1.weight:totable(), components:V("linear1"):totable(),
-      components:U("linear1"):totable())
-    matches.n_components = nil
-    for key, value in pairs(matches) do scores[key] = value end
-  end
+  local special = of_kind[subject.kind]
+  for key, value in pairs(special and special.scores(subject) or {}) do scores[key] = value end
   return scores
 end
 
@@ -56,21 +54,32 @@ local function orders_of(subject)
   return orders
 end
 
+-- By matrix {name =, values = importances with reordered columns, columns = their numbers}.
+local function importance_panels(subject, importances)
+  local list = {}
+  for i, matrix in ipairs(subject.components.matrices) do
+    local name, order = matrix.name, subject.orders[matrix.name]
+    list[i] = {name = name, values = metrics.permute_columns(importances[name], order), columns = numbers_of(order)}
+  end
+  return list
+end
+
 local function draw_importances(subject, path)
   local title = ("Causal importances, one-hot inputs of magnitude %g"):format(evaluate.magnitude)
-  local function panels(importances)
-    local list = {}
-    for i, matrix in ipairs(subject.components.matrices) do
-      local name, order = matrix.name, subject.orders[matrix.name]
-      list[i] = {
-        name = name, values = metrics.permute_columns(importances[name], order), columns = numbers_of(order),
-      }
-    end
-    return list
-  end
-  draw(subject, "causal_importances", path "causal_importances", panels(subject.lower), {title = title})
-  draw(subject, "causal_importances", path "causal_importances_upper_leaky", panels(subject.upper),
+  draw(subject, "causal_importances", path "causal_importances", importance_panels(subject, subject.lower),
+    {title = title})
+  draw(subject, "causal_importances", path "causal_importances_upper_leaky", importance_panels(subject, subject.upper),
     {title = title, upper = true})
+end
+
+--- analysis.importances(subject) -> list of {name =, values =, columns =}
+-- For every matrix the causal importances (lower-leaky) of one-hot inputs, with the subcomponents in the order that
+-- shows the structure, and their numbers. For a subject with n_features and a solution.
+function analysis.importances(subject)
+  subject = setmetatable({}, {__index = subject})
+  subject.lower = evaluate.one_hot_importances(subject.components, subject.n_features, evaluate.magnitude)
+  subject.orders = orders_of(subject)
+  return importance_panels(subject, subject.lower)
 end
 
 local function permuted_rows(rows, order)
@@ -126,89 +135,6 @@ local function draw_activity(subject, path)
     threshold = evaluate.alive_rate,
   })
   draw(subject, "mean_importances", path "mean_importances", means)
-end
-
--- ---- toy models of superposition ----------------------------------------------------------------
-
--- A subcomponent that is never important is shown from this fraction of the largest norm on.
-local SMALLEST_SHOWN = 0.05
-
--- By subcomponent, whether it is important for any one-hot input, in the matrix or in its tied partner.
-local function ever_important(lower, names)
-  local important = {}
-  for _, name in ipairs(names) do
-    for _, row in ipairs(lower[name]) do
-      for c, value in ipairs(row) do important[c] = important[c] or value > evaluate.alive_threshold end
-    end
-  end
-  return important
-end
-
--- Subcomponents of a matrix by descending norm |V_c| |U_c|: those that do something, and the largest of the others
--- as an example.
-local function shown_components(components, name, important)
-  local V, U = components:V(name), components:U(name)
-  local v2, u2 = core.sum_rows(V * V):totable(), core.sum_columns(U * U):totable()
-  local list, kept, dead = {}, {}, nil
-  for c = 1, #v2 do list[c] = {column = c, norm = math.sqrt(v2[c] * u2[c])} end
-  table.sort(list, function(a, b) return a.norm > b.norm or (a.norm == b.norm and a.column < b.column) end)
-  for _, item in ipairs(list) do
-    if important[item.column] or item.norm > SMALLEST_SHOWN * list[1].norm then
-      kept[#kept + 1] = item.column
-    else
-      dead = dead or item.column
-    end
-  end
-  kept[#kept + 1] = dead
-  return kept
-end
-
--- U_c V_c^T [d_out][d_in].
-local function outer(V, U, c)
-  local rows = {}
-  for i, b in ipairs(U[c]) do
-    rows[i] = {}
-    for j, row in ipairs(V) do rows[i][j] = b * row[c] end
-  end
-  return rows
-end
-
--- The shown subcomponents of a matrix as matrices W, with W2 of its tied partner, if there is one.
-local function component_matrices(subject, name, partner)
-  local components = subject.components
-  local V, U = components:V(name):totable(), components:U(name):totable()
-  local V2, U2 = partner and components:V(partner):totable(), partner and components:U(partner):totable()
-  local list = {}
-  for i, c in ipairs(shown_components(components, name, ever_important(subject.lower, {name, partner}))) do
-    list[i] = {index = c - 1, W = outer(V, U, c), W2 = partner and outer(V2, U2, c)}
-  end
-  return list
-end
-
-local function draw_diagram(subject, path)
-  local components = subject.components
-  local first, second = components.by_name.linear1, components.by_name.linear2
-  if not first then return end
-  local tied = second and second.transposed_of == first
-  draw(subject, "tms_diagram", path "tms_diagram", {
-    target = {W1 = first.weight:totable(), W2 = second and second.weight:totable()},
-    sum = {W1 = components:weight("linear1"):totable(), W2 = second and components:weight("linear2"):totable()},
-    components = component_matrices(subject, "linear1", tied and "linear2" or nil),
-    C = components.C, names = {"linear1", "linear2"}, tied = tied,
-  })
-end
-
-local function draw_hidden_layers(subject, path)
-  local components, layers = subject.components, {}
-  for _, matrix in ipairs(components.matrices) do
-    if matrix.name:match "^hidden_layers" then
-      layers[#layers + 1] = {
-        name = matrix.name, target = matrix.weight:totable(), sum = components:weight(matrix.name):totable(),
-        components = component_matrices(subject, matrix.name), C = components.C,
-      }
-    end
-  end
-  if #layers > 0 then draw(subject, "hidden_layers", path "hidden_layers", layers) end
 end
 
 -- ---- training -----------------------------------------------------------------------------------
@@ -271,9 +197,8 @@ function analysis.draw(subject, path)
   draw_components(subject, path)
   draw_histograms(subject, path)
   draw_activity(subject, path)
-  if subject.kind == "tms" then
-    draw_diagram(subject, path)
-    draw_hidden_layers(subject, path)
+  if of_kind[subject.kind] then
+    of_kind[subject.kind].draw(subject, function(figure, name, ...) draw(subject, figure, path(name), ...) end)
   end
   if subject.rows then draw_training(subject, path) end
   return subject.problem

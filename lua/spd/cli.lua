@@ -254,6 +254,16 @@ function cli.experiment(script, summary)
   }
 end
 
+--- cli.target_training(script, summary) -> usage
+-- The same without --resume, for scripts that train a target.
+function cli.target_training(script, summary)
+  local usage = cli.experiment(script, summary)
+  for i, option in ipairs(usage.options) do
+    if option.name == "resume" then table.remove(usage.options, i) break end
+  end
+  return usage
+end
+
 --- cli.own_experiment(script, summary) -> usage
 -- The same without CONFIG.yaml, for a script that brings its own settings.
 function cli.own_experiment(script, summary)

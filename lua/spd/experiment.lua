@@ -66,12 +66,12 @@ local function target_of_run(run, config, display)
 end
 
 --- experiment.subject(config, model, target_config) -> subject
--- What is trained and analysed: {kind =, config =, components = (with initial values), data =, evaluation_data
+-- What is trained and analysed: {kind =, config =, target_config =, components = (with initial values), data =, evaluation_data
 -- =, n_features =, solution =}.
 function experiment.subject(config, model, target_config)
   local kind = target.kind(config.task_config.task_name)
   return {
-    kind = config.task_config.task_name, config = config,
+    kind = config.task_config.task_name, config = config, target_config = target_config,
     data = dataset(config, target_config, "data"), evaluation_data = dataset(config, target_config, "evaluation"),
     n_features = kind.n_features(target_config), solution = kind.solution(target_config),
     components = component_model.new{
@@ -136,8 +136,8 @@ local function train(subject, run, options)
 end
 
 --- experiment.print_scores(subject, scores)
--- Print a row per matrix, the similarity to the target's features, and whether the known solution was found; the last
--- two only where there is one.
+-- Print a row per matrix, the similarity to the target's features or neurons, and whether the known solution was found;
+-- the last two only where there is one.
 function experiment.print_scores(subject, scores)
   local names, known = {}, subject.solution
   for name in pairs(scores.n_alive) do names[#names + 1] = name end
@@ -150,6 +150,10 @@ function experiment.print_scores(subject, scores)
   if scores.mmcs then
     print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(scores.mmcs, scores.mmcs_std, scores.ml2r,
       scores.ml2r_std))
+  end
+  if scores.contribution_slope then
+    print(("neuron contributions: correlation %.4f, slope %.4f"):format(scores.contribution_correlation,
+      scores.contribution_slope))
   end
   if not known then return end
   local misses = metrics.misses(known, scores)
@@ -218,6 +222,31 @@ function experiment.decompose(kind, options)
     local model, target_config = target_of_run(run, config, display)
     finish(experiment.subject(config, model, target_config), run, options)
   end)
+end
+
+-- ---- a target -----------------------------------------------------------------------------------
+
+--- experiment.train_target{kind =, script =, summary =, draw =}
+-- The whole of a script that trains a target as a command line asks for it: it is kept in a folder of its own, in which
+-- draw(path, model, config) leaves a figure; draw returns true, or nil and the reason why there is none.
+function experiment.train_target(settings)
+  local options = cli.parse(arg, cli.target_training(settings.script, settings.summary))
+  if not options then return end
+  if options.threads then core.threads(options.threads) end
+  local config, warnings = config_module.load_target(options.config, settings.kind, options.overrides)
+  warn_all(warnings, options.quiet)
+  local folder = options.out or "out/targets/" .. experiment.case_name(options.config)
+  target.require_own_folder(folder)
+  local model, loss = target.train(settings.kind, config, folder, function()
+    return progress.new{title = "target", steps = config.steps, quiet = options.quiet}
+  end)
+  if not model then
+    errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out")
+  end
+  local drawn, problem = settings.draw(folder .. "/target.png", model, config)
+  if not drawn then warn(problem) end
+  if not options.quiet then print(("final loss: %.6g"):format(loss)) end
+  print("target: " .. folder .. "/target.safetensors")
 end
 
 -- ---- a model of the user's own ------------------------------------------------------------------

@@ -6,6 +6,7 @@
 local errors = require "spd.errors"
 local distributions = require "spd.figures.distributions"
 local heatmaps = require "spd.figures.heatmaps"
+local residual_mlp = require "spd.figures.residual_mlp"
 local tms = require "spd.figures.tms"
 
 local figures = {}
@@ -27,6 +28,13 @@ end
 -- upper-leaky (reds, not blues).
 function figures.causal_importances(path, panels, options)
   return draw(path, heatmaps.causal_importances, panels, options)
+end
+
+--- figures.importance_comparison(path, runs [, options]) -> true, or nil and the reason
+-- The heat maps of several runs side by side. runs: list of {name =, panels = as in causal_importances}, all with the
+-- same matrices.
+function figures.importance_comparison(path, runs, options)
+  return draw(path, heatmaps.importance_comparison, runs, options)
 end
 
 --- figures.components(path, matrices [, options]) -> true, or nil and the reason
@@ -99,6 +107,28 @@ end
 -- beside the strongest of the other outputs.
 function figures.target_tms(path, subject, options)
   return draw(path, tms.target, subject, options)
+end
+
+--- figures.neuron_contributions(path, layers [, options]) -> true, or nil and the reason
+-- What single neurons contribute to their features, of the target above, of subcomponents below. layers: list of {name
+-- =, target = rows [n_features][neurons], components = rows of the same shape, chosen = numbers of the subcomponents,
+-- one for each feature}. options.features: so many are shown (10). Neurons that contribute much are numbered.
+function figures.neuron_contributions(path, layers, options)
+  return draw(path, residual_mlp.contributions, layers, options or {})
+end
+
+--- figures.contribution_pairs(path, layers [, options]) -> true, or nil and the reason
+-- The same contributions of all features and neurons, those of the target across and those of the subcomponents up.
+-- options: contribution_correlation and contribution_slope, to be printed.
+function figures.contribution_pairs(path, layers, options)
+  return draw(path, residual_mlp.pairs, layers, options or {})
+end
+
+--- figures.feature_responses(path, subject [, options]) -> true, or nil and the reason
+-- Outputs of models for single features. subject: magnitudes = list; labels = for each of them the labels [n];
+-- panels = list of {name =, outputs = for each magnitude rows [n][n], the output for that input of each feature}.
+function figures.feature_responses(path, subject, options)
+  return draw(path, residual_mlp.responses, subject, options)
 end
 
 return figures

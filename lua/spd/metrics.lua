@@ -23,6 +23,19 @@ function metrics.deviation(list)
   return math.sqrt(squares / (#list - 1))
 end
 
+--- metrics.regression(x, y) -> correlation, slope
+-- Pearson's correlation of two lists of one length, and the slope of the least-squares line of y over x; NaN where one
+-- of them does not vary.
+function metrics.regression(x, y)
+  local mean_x, mean_y = metrics.mean(x), metrics.mean(y)
+  local xx, xy, yy = 0.0, 0.0, 0.0
+  for i, value in ipairs(x) do
+    local dx, dy = value - mean_x, y[i] - mean_y
+    xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
+  end
+  return xy / math.sqrt(xx * yy), xy / xx
+end
+
 -- ---- permutations of subcomponents --------------------------------------------------------------
 
 local HUNGARIAN_BELOW = 500 -- rows or columns, whichever are fewer; above that the greedy one

@@ -1,11 +1,14 @@
 --- One decomposition with several seeds: a run for each, and a Markdown table of what they found.
+local analysis = require "spd.analysis"
 local config_module = require "spd.config"
 local core = require "spd.core"
 local errors = require "spd.errors"
+local experiment = require "spd.experiment"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local metrics = require "spd.metrics"
 local run_module = require "spd.run"
+local schema = require "spd.schema"
 local target = require "spd.target"
 local posix = core.posix
 
@@ -53,15 +56,16 @@ function seeds.require_own_folder(folder)
   end
 end
 
---- seeds.run{config = path, overrides =, seed =, folder =, script = [, threads =]}
--- Start the decomposition script in a process of its own, or resume it where the folder holds an unfinished run.
-function seeds.run(settings)
-  local seed = "seed=" .. settings.seed
+--- seeds.command{config = path, overrides =, seed =, folder =, scripts = folder [, threads =]} -> list of words
+-- The command that starts a decomposition in a process of its own, or resumes it where the folder holds an unfinished
+-- run with the same settings. scripts: where the decomposition scripts are.
+function seeds.command(settings)
   local overrides = table.move(settings.overrides, 1, #settings.overrides, 1, {})
-  overrides[#overrides + 1] = seed
-  local words = {posix.executable(), settings.script}
+  overrides[#overrides + 1] = "seed=" .. settings.seed
+  local config = config_module.load(settings.config, overrides)
+  local words = {posix.executable(), settings.scripts .. schema.decomposition_scripts[config.task_config.task_name]}
   if posix.is_file(settings.folder .. "/final_config.yaml") then
-    require_same(settings.folder, (config_module.load(settings.config, overrides)))
+    require_same(settings.folder, config)
     table.move({"--resume", settings.folder}, 1, 2, #words + 1, words)
   else
     table.move({settings.config, "--out", settings.folder}, 1, 3, #words + 1, words)
@@ -69,34 +73,61 @@ function seeds.run(settings)
   end
   if settings.threads then table.move({"--threads", tostring(settings.threads)}, 1, 2, #words + 1, words) end
   words[#words + 1] = "--quiet"
-  local status, _, message = posix.run(words)
+  return words
+end
+
+--- seeds.check_ended(folder, status, message)
+-- Raise what a process that ran seeds.command ended with, unless it did its work.
+function seeds.check_ended(folder, status, message)
   if status == 130 or interrupts.pending() then
-    interrupts.stop(("stopped in seed %d"):format(settings.seed), "the same command goes on")
+    interrupts.stop("stopped in " .. folder, "the same command goes on")
   elseif status ~= 0 then
-    errors.raise(status or 1, settings.folder, (tostring(message):gsub("^spdlua: ", ""):gsub("\n.*", "")))
+    errors.raise(status or 1, folder, (tostring(message):gsub("^spdlua: ", ""):gsub("\n.*", "")))
   end
 end
 
 -- ---- results ------------------------------------------------------------------------------------
 
---- seeds.row(directory) -> {seed =, solved =, names =, alive =, errors =, mmcs =, ml2r =}
--- The result of a finished run, and whether it is the known solution of the matrices that were decomposed (see
--- metrics.misses).
+-- Of a run that is not finished: the scores of its latest checkpoint, and the losses last logged before it.
+local function scores_so_far(directory)
+  local subject, run, step = experiment.open(directory)
+  local scores = analysis.score(subject)
+  for _, logged in ipairs(run:metrics_rows()) do
+    for key, value in pairs(logged.step <= step and logged or {}) do
+      if key:match("^loss/") then scores[key] = value end
+    end
+  end
+  scores.steps, scores.seed = step, subject.config.seed
+  return scores
+end
+
+local KEPT = {"mmcs", "mmcs_std", "ml2r", "ml2r_std", "contribution_correlation", "contribution_slope", "ms_per_step"}
+
+--- seeds.row(directory) -> {seed =, steps =, of =, solved =, names =, alive =, errors =, wanted =, losses =, ...}
+-- The result of a run: the steps it has made of those of its config, and whether it is the known solution of the
+-- matrices that were decomposed (see metrics.misses). By name of these: live subcomponents, target CI error, and how many
+-- should be live; the last losses by name; and those of mmcs, mmcs_std, ml2r, ml2r_std, contribution_correlation,
+-- contribution_slope and ms_per_step that there are. A run without a checkpoint is an error.
 function seeds.row(directory)
   local run = run_module.open(directory)
-  local summary = run:summary()
-  if not summary then errors.raise(2, directory, "is not finished") end
-  local kind = config_module.load(run:config_path()).task_config.task_name
+  local config = config_module.load(run:config_path())
+  local kind = config.task_config.task_name
+  local scores = run:is_finished() and run:summary() or scores_so_far(directory)
   local solution = target.kind(kind).solution(
-    config_module.load_target(directory .. "/target/target_config.yaml", kind))
+    (config_module.load_target(directory .. "/target/target_config.yaml", kind)))
   local row = {
-    seed = summary.seed, solved = #metrics.misses(solution, summary) == 0, names = {}, alive = summary.n_alive,
-    errors = summary.target_ci_error, mmcs = summary.mmcs, ml2r = summary.ml2r,
+    seed = scores.seed, steps = scores.steps, of = config.steps, names = {}, wanted = {}, losses = {},
+    solved = #metrics.misses(solution, scores) == 0, alive = scores.n_alive, errors = scores.target_ci_error,
   }
-  for name in pairs(solution) do
-    if row.alive[name] then row.names[#row.names + 1] = name end
+  for name, one in pairs(solution) do
+    if row.alive[name] then row.names[#row.names + 1], row.wanted[name] = name, one.n or one.k end
   end
   table.sort(row.names)
+  for key, value in pairs(scores) do
+    local loss = type(key) == "string" and key:match("^loss/(.*)")
+    if loss then row.losses[loss] = value end
+  end
+  for _, key in ipairs(KEPT) do row[key] = scores[key] end
   return row
 end
 
@@ -108,26 +139,58 @@ end
 
 local function score(number) return number and ("%.4f"):format(number) or "-" end
 
---- seeds.table(rows) -> text
--- A Markdown table, a row per seed, and below it how many are solved and their mean MMCS and ML2R.
-function seeds.table(rows)
-  local lines = {
-    "| seed | solved | live subcomponents | target CI error | MMCS | ML2R |",
-    "| ---: | :---: | :---: | :---: | ---: | ---: |",
-  }
-  local solved, mmcs, ml2r = 0, {}, {}
-  for _, row in ipairs(rows) do
-    lines[#lines + 1] = ("| %d | %s | %s | %s | %s | %s |"):format(row.seed, row.solved and "yes" or "no",
-      join(row.names, row.alive), join(row.names, row.errors), score(row.mmcs), score(row.ml2r))
-    if row.solved then
-      solved, mmcs[#mmcs + 1], ml2r[#ml2r + 1] = solved + 1, row.mmcs, row.ml2r
+-- Column title -> key of a row; those that no row has are left out.
+local SCORES = {
+  {"MMCS", "mmcs"}, {"ML2R", "ml2r"}, {"correlation", "contribution_correlation"}, {"slope", "contribution_slope"},
+}
+
+local function scores_of(rows)
+  local list = {}
+  for _, one in ipairs(SCORES) do
+    for _, row in ipairs(rows) do
+      if row[one[2]] then
+        list[#list + 1] = {title = one[1], key = one[2]}
+        break
+      end
     end
   end
+  return list
+end
+
+local function cells(words) return "| " .. table.concat(words, " | ") .. " |" end
+
+-- "9 of 10 solved; over those, MMCS 1.0000 and ML2R 0.9938. Matrices: linear1, linear2."
+local function conclusion(rows, columns)
+  local solved, means = {}, {}
+  for _, row in ipairs(rows) do
+    if row.solved then solved[#solved + 1] = row end
+  end
+  for i, column in ipairs(#solved > 0 and columns or {}) do
+    local values = {}
+    for k, row in ipairs(solved) do values[k] = row[column.key] end
+    means[i] = ("%s %.4f"):format(column.title, metrics.mean(values))
+  end
   local names = #rows > 0 and table.concat(rows[1].names, ", ") or ""
+  return ("%d of %d solved%s. Matrices: %s."):format(#solved, #rows,
+    #means > 0 and "; over those, " .. table.concat(means, " and ") or "", names)
+end
+
+--- seeds.table(rows) -> text
+-- A Markdown table, a row per seed, and below it how many are solved and the means of their scores.
+function seeds.table(rows)
+  local columns = scores_of(rows)
+  local head, line = {"seed", "solved", "live subcomponents", "target CI error"}, {"---:", ":---:", ":---:", ":---:"}
+  for _, column in ipairs(columns) do head[#head + 1], line[#line + 1] = column.title, "---:" end
+  local lines = {cells(head), cells(line)}
+  for _, row in ipairs(rows) do
+    local words = {
+      tostring(row.seed), row.solved and "yes" or "no", join(row.names, row.alive), join(row.names, row.errors),
+    }
+    for _, column in ipairs(columns) do words[#words + 1] = score(row[column.key]) end
+    lines[#lines + 1] = cells(words)
+  end
   lines[#lines + 1] = ""
-  local means = #mmcs > 0 and ("; over those, MMCS %.4f and ML2R %.4f"):format(metrics.mean(mmcs),
-    metrics.mean(ml2r)) or ""
-  lines[#lines + 1] = ("%d of %d solved%s. Matrices: %s."):format(solved, #rows, means, names)
+  lines[#lines + 1] = conclusion(rows, columns)
   return table.concat(lines, "\n")
 end
 

@@ -1,0 +1,193 @@
+--- The paper's toy models, and the table of its results beside measured ones.
+--
+-- Source of the paper's values: Bushnaq, Braun, Sharkey, "Stochastic Parameter Decomposition", arXiv 2506.20790, Table 1
+-- and the figures of its neuron contribution pairs.
+local files = require "spd.files"
+local json = require "spd.json"
+local metrics = require "spd.metrics"
+local core = require "spd.core"
+local errors = require "spd.errors"
+
+local reproduction = {}
+
+--- reproduction.cases: list of {name =, steps = of the paper, seeds = by default, paper = {QUANTITY = text}}
+-- The settings of a case are configs/NAME.yaml (tms.yaml for tms_5-2-id).
+reproduction.cases = {
+  {name = "tms_5-2", steps = 40000, seeds = "0-9", paper = {mmcs = "1.000 ± 0.000", ml2r = "0.993 ± 0.002"}},
+  {
+    name = "tms_5-2-id", config = "tms", steps = 40000, seeds = "0-9",
+    paper = {mmcs = "1.000 ± 0.000", ml2r = "0.992 ± 0.010"},
+  },
+  {name = "tms_40-10", steps = 40000, seeds = "0-2", paper = {mmcs = "1.000 ± 0.000", ml2r = "1.010 ± 0.007"}},
+  {name = "tms_40-10-id", steps = 40000, seeds = "0-2", paper = {mmcs = "1.000 ± 0.000", ml2r = "1.031 ± 0.001"}},
+  {name = "resid_mlp1", steps = 30000, seeds = "0-2", paper = {contribution_correlation = "1.000"}},
+  {name = "resid_mlp2", steps = 50000, seeds = "0-2", paper = {}},
+  {name = "resid_mlp3", steps = 200000, seeds = "0", paper = {}},
+}
+
+--- reproduction.find(names) -> list of cases
+-- The cases of these names, in the order of reproduction.cases; all where names is nil.
+function reproduction.find(names)
+  if not names then return reproduction.cases end
+  local wanted, list, known = {}, {}, {}
+  for _, name in ipairs(names) do wanted[name] = true end
+  for i, case in ipairs(reproduction.cases) do
+    known[i] = case.name
+    if wanted[case.name] then list[#list + 1] = case end
+    wanted[case.name] = nil
+  end
+  local unknown = next(wanted)
+  if unknown then
+    errors.raise(2, "--only", ("'%s' is not a case"):format(unknown), "expected some of " .. table.concat(known, ", "))
+  end
+  return list
+end
+
+-- ---- the record ---------------------------------------------------------------------------------
+
+--- reproduction.read(path) -> record {case name -> list of rows}
+-- The rows (see seeds.row) that were recorded before; an empty record where there is no file.
+function reproduction.read(path)
+  if not core.posix.is_file(path) then return {} end
+  local ok, record = pcall(json.decode, files.read(path))
+  local good = ok and type(record) == "table"
+  for name, rows in pairs(good and record or {}) do good = good and type(name) == "string" and type(rows) == "table" end
+  if not good then errors.raise(2, path, "is not a record of runs", "remove it to start a new one") end
+  return record
+end
+
+--- reproduction.add(record, name, row)
+-- Put a row into the record, in the place of an earlier one of the same seed.
+function reproduction.add(record, name, row)
+  local rows = record[name] or {}
+  record[name] = rows
+  for i = #rows, 1, -1 do
+    if rows[i].seed == row.seed then table.remove(rows, i) end
+  end
+  rows[#rows + 1] = row
+  table.sort(rows, function(a, b) return a.seed < b.seed end)
+end
+
+--- reproduction.write(path, record)
+function reproduction.write(path, record) files.write(path, json.encode_pretty(record)) end
+
+-- ---- the table ----------------------------------------------------------------------------------
+
+local function values_of(rows, get)
+  local list = {}
+  for _, row in ipairs(rows) do list[#list + 1] = get(row) end
+  return list
+end
+
+-- "5 (9 of 10), 4 (1 of 10)": how often each number occurs, the most frequent first.
+local function frequencies(values)
+  local counts, list, words = {}, {}, {}
+  for _, value in ipairs(values) do counts[value] = (counts[value] or 0) + 1 end
+  for value in pairs(counts) do list[#list + 1] = value end
+  table.sort(list, function(a, b)
+    if counts[a] ~= counts[b] then return counts[a] > counts[b] end
+    return a < b
+  end)
+  for i, value in ipairs(list) do
+    words[i] = #values == 1 and tostring(value) or ("%s (%d of %d)"):format(value, counts[value], #values)
+  end
+  return table.concat(words, ", ")
+end
+
+local function extremes(values)
+  return math.min(table.unpack(values)), math.max(table.unpack(values))
+end
+
+-- "1.000 ± 0.000 (0.998 to 1.000 over seeds)": the mean over seeds, of the deviation over features too.
+local function spread(rows, key)
+  local values, deviations = values_of(rows, function(row) return row[key] end), {}
+  if #values == 0 then return nil end
+  for _, row in ipairs(rows) do deviations[#deviations + 1] = row[key .. "_std"] end
+  local text = ("%.3f"):format(metrics.mean(values))
+  if #deviations > 0 then text = text .. (" ± %.3f"):format(metrics.mean(deviations)) end
+  if #values == 1 then return text end
+  return text .. (" (%.3f to %.3f over seeds)"):format(extremes(values))
+end
+
+local function steps_text(rows, case)
+  local steps = frequencies(values_of(rows, function(row) return row.steps end))
+  local shorter = false
+  for _, row in ipairs(rows) do shorter = shorter or row.steps < case.steps end
+  return ("%d seed%s; steps %s%s"):format(#rows, #rows == 1 and "" or "s", steps,
+    shorter and ", **fewer than the paper**" or "")
+end
+
+local function matrix_line(rows, name)
+  local alive = frequencies(values_of(rows, function(row) return row.alive[name] end))
+  local wrong = frequencies(values_of(rows, function(row) return row.errors[name] end))
+  return {
+    ("%s: live subcomponents; target CI error"):format(name), ("%d; 0"):format(rows[1].wanted[name]),
+    alive .. "; " .. wrong,
+  }
+end
+
+local function mean_losses(rows)
+  local names, words = {}, {}
+  for name in pairs(rows[1].losses) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    words[i] = ("%s %.2e"):format(name, metrics.mean(values_of(rows, function(row) return row.losses[name] end)))
+  end
+  return table.concat(words, ", ")
+end
+
+local function time_text(rows)
+  local times = values_of(rows, function(row)
+    return row.ms_per_step and row.ms_per_step == row.ms_per_step and row.ms_per_step or nil
+  end)
+  if #times == 0 then return "not finished" end
+  table.sort(times)
+  local median = times[(#times + 1) // 2]
+  return ("%.3g ms per step, %.0f s per run"):format(median, median * rows[1].of / 1000)
+end
+
+local QUANTITIES = {
+  {"mmcs", "MMCS"}, {"ml2r", "ML2R"}, {"contribution_correlation", "neuron contributions: correlation", "1"},
+  {"contribution_slope", "neuron contributions: slope", "1"},
+}
+
+-- The lines {quantity, paper, measured} of a case.
+local function lines_of(case, rows)
+  local solved = #values_of(rows, function(row) return row.solved and row or nil end)
+  local at_zero = #values_of(rows, function(row)
+    for _, wrong in pairs(row.errors) do
+      if wrong ~= 0 then return nil end
+    end
+    return row
+  end)
+  local lines = {
+    {"runs", ("%d steps"):format(case.steps), steps_text(rows, case)},
+    {"seeds that find the known solution", "", ("%d of %d"):format(solved, #rows)},
+    {"seeds with target CI error 0 in all matrices", "", ("%d of %d"):format(at_zero, #rows)},
+  }
+  for _, quantity in ipairs(QUANTITIES) do
+    local measured = spread(rows, quantity[1])
+    if measured then
+      lines[#lines + 1] = {quantity[2], case.paper[quantity[1]] or quantity[3], measured}
+    end
+  end
+  for _, name in ipairs(rows[1].names) do lines[#lines + 1] = matrix_line(rows, name) end
+  lines[#lines + 1] = {"last losses, mean over seeds", "", mean_losses(rows)}
+  lines[#lines + 1] = {"time, median over seeds", "", time_text(rows)}
+  return lines
+end
+
+--- reproduction.table(record) -> text
+-- A Markdown table of all recorded cases: the paper's value, or the ground truth, beside what was measured.
+function reproduction.table(record)
+  local text = {"| case | quantity | paper, or ground truth | measured |", "| --- | --- | --- | --- |"}
+  for _, case in ipairs(reproduction.cases) do
+    local rows = record[case.name]
+    for i, line in ipairs(rows and #rows > 0 and lines_of(case, rows) or {}) do
+      text[#text + 1] = ("| %s | %s | %s | %s |"):format(i == 1 and case.name or "", table.unpack(line))
+    end
+  end
+  return table.concat(text, "\n")
+end
+
+return reproduction
