@@ -60,7 +60,7 @@ static spd_value distribute(spd_tape *tape, spd_operand x, spd_value b, int leve
   }
   if (!is_product(&node)) return spd_record_matmul(tape, spd_value_of(tape, x), b);
   const spd_value inner = multiply(tape, spd_value_of(tape, node.input[1]), b, level + 1);
-  return spd_record_matmul(tape, spd_value_of(tape, node.input[0]), inner);
+  return multiply(tape, spd_value_of(tape, node.input[0]), inner, level + 1);
 }
 
 static spd_value multiply(spd_tape *tape, spd_value a, spd_value b, int level) {

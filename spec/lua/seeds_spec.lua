@@ -1,6 +1,5 @@
 -- What a table of seeds says about finished runs: folders written by hand.
 local core = require "spd.core"
-local errors = require "spd.errors"
 local experiment = require "spec.support.experiment"
 local json = require "spd.json"
 local seeds = require "spd.seeds"
@@ -19,7 +18,7 @@ describe("seeds", function()
     experiment.write(directory .. "/final_config.yaml", experiment.read "configs/tms.yaml")
     experiment.write(directory .. "/target/target_config.yaml", experiment.read "configs/targets/tms_5-2-id.yaml")
     local summary = {
-      seed = seed, steps = 10, wall_s = 1.5, mmcs = 0.99, ml2r = 0.9,
+      seed = seed, steps = 40000, wall_s = 1.5, mmcs = 0.99, ml2r = 0.9, ["loss/total"] = 0.25,
       n_alive = {linear1 = 5, linear2 = 5, ["hidden_layers.0"] = 2},
       target_ci_error = {linear1 = 0, linear2 = 0, ["hidden_layers.0"] = 0},
     }
@@ -31,6 +30,8 @@ describe("seeds", function()
       end
     end
     experiment.write(directory .. "/summary.json", json.encode(summary))
+    assert(core.posix.make_directory(directory .. "/checkpoints", true))
+    experiment.write(directory .. "/checkpoints/step_40000.safetensors", "")
     return seeds.row(directory)
   end
 
@@ -54,13 +55,43 @@ describe("seeds", function()
     assert.is_false(row_of(0, {target_ci_error = {linear2 = 1}}).solved)
   end)
 
-  it("a run that is not finished is refused", function()
-    row_of(0)
-    os.remove(folder .. "/seed_0/summary.json")
-    local ok, err = pcall(seeds.row, folder .. "/seed_0")
+  it("the row says what should be live, how many steps were made, and the losses", function()
+    local row = row_of(0)
+    assert.same({linear1 = 5, linear2 = 5, ["hidden_layers.0"] = 2}, row.wanted)
+    assert.same({40000, 40000, {total = 0.25}}, {row.steps, row.of, row.losses})
+  end)
+
+  it("a run that is not finished has the scores of its latest checkpoint, and the losses before it", function()
+    local target, run = experiment.make_target(folder), folder .. "/run"
+    local words = {"configs/tms_5-2.yaml", "steps=20", "n_eval_steps=2", "batch_size=64", "save_freq=10", "print_freq=5",
+      "image_freq=null", "image_on_first_step=false", "pretrained_model_path=" .. target, "--out", run, "--quiet"}
+    local status, _, message = experiment.decompose(table.unpack(words))
+    assert.same({0, ""}, {status, message})
+    local whole = seeds.row(run)
+    os.remove(run .. "/summary.json")
+    local row = seeds.row(run)
+    assert.same({whole.alive, whole.errors, whole.mmcs}, {row.alive, row.errors, row.mmcs})
+    os.remove(run .. "/checkpoints/step_20.safetensors")
+    row = seeds.row(run)
+    assert.same({10, 20}, {row.steps, row.of})
+    local losses = {}
+    for line in experiment.read(run .. "/metrics.jsonl"):gmatch("[^\n]+") do
+      local logged = json.decode(line)
+      losses[logged.step] = logged["loss/total"]
+    end
+    assert.equal(losses[10], row.losses.total)
+    assert.not_equal(losses[20], row.losses.total)
+  end)
+
+  it("a run without a checkpoint is refused", function()
+    local target, run = experiment.make_target(folder), folder .. "/run"
+    experiment.decompose("configs/tms_5-2.yaml", "steps=1", "n_eval_steps=1", "image_freq=null",
+      "image_on_first_step=false", "pretrained_model_path=" .. target, "--out", run, "--quiet")
+    os.remove(run .. "/summary.json")
+    experiment.remove_folder(run .. "/checkpoints")
+    local ok, err = pcall(seeds.row, run)
     assert.is_false(ok)
-    assert.is_true(errors.is(err))
-    assert.same({2, folder .. "/seed_0: is not finished"}, {err.status, err.message})
+    assert.same({2, run .. ": has no checkpoint yet"}, {err.status, err.message})
   end)
 
   it("the table has a row per seed, and sums up those that are solved", function()
