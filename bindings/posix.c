@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -210,27 +211,35 @@ static int lock_close(lua_State *L) {
   return 0;
 }
 
-/* Waits by asking again, so that a signal ends it. */
-static int take_lock(lua_State *L, bool wait) {
+/* True once the lock is held; else errno: EWOULDBLOCK where it is not to be waited for. Waits by asking again. Signals
+** are let in only while it pauses, so that one ends it whenever it comes. */
+static bool wait_for_lock(int file, bool wait) {
   static const struct timespec pause = {.tv_nsec = 20000000};
+  sigset_t signals, before;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, &before);
+  bool held = flock(file, LOCK_EX | LOCK_NB) == 0;
+  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0)
+    held = flock(file, LOCK_EX | LOCK_NB) == 0;
+  const int reason = errno;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = reason;
+  return held;
+}
+
+static int take_lock(lua_State *L, bool wait) {
   const char *path = luaL_checkstring(L, 1);
   int *file = lua_newuserdatauv(L, sizeof *file, 0);
   *file = -1;
   luaL_setmetatable(L, LOCK);
   *file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (*file < 0) return refused(L);
-  while (flock(*file, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK && !wait) {
-      drop_lock(file);
-      lua_pushnil(L);
-      return 1;
-    }
-    if (errno != EWOULDBLOCK || nanosleep(&pause, NULL) != 0) {
-      drop_lock(file);
-      return refused(L);
-    }
-  }
+  if (wait_for_lock(*file, wait)) return 1;
+  drop_lock(file);
+  if (errno != EWOULDBLOCK || wait) return refused(L);
+  lua_pushnil(L);
   return 1;
 }
 

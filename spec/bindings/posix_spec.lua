@@ -179,7 +179,7 @@ describe("core.posix.run", function()
   end)
 
   it("refuses words that are no strings", function()
-    assert.has_error(function() posix.run { "echo", {} } end, "run: word 2 is a table, not a string")
+    assert.has_error(function() posix.run { "echo", {} } end, "word 2 is a table, not a string")
     assert.has_error(function() posix.run({ "cat" }, { stdin = {} }) end, "run: stdin is a table, not a string")
     assert.has_error(function() posix.run {} end)
   end)
