@@ -107,9 +107,10 @@ end
 -- of {name =, outputs = by magnitude rows [n_features][n_features]}.
 function analysis_residual_mlp.responses(model, label_type, components)
   local n, magnitudes, labels = model.settings.n_features, {}, {}
+  local label = residual_mlp.label_function(model, label_type)
   for k = 1, RESPONSE_POINTS do
     magnitudes[k] = -1 + 2 * (k - 1) / (RESPONSE_POINTS - 1)
-    labels[k] = residual_mlp.labels(model, label_type, core.zeros(1, n) + magnitudes[k]):totable()[1]
+    labels[k] = label(core.zeros(1, n) + magnitudes[k]):totable()[1]
   end
   local panels = {{name = "Target", outputs = responses(n, magnitudes, function(x) return model:run(x) end)}}
   if components then

@@ -159,13 +159,14 @@ local function diagonal(values)
   return core.tensor(rows)
 end
 
---- residual_mlp.labels(model, label_type, x) -> [..., n_features]
+--- residual_mlp.label_function(model, label_type) -> function(x) -> labels [..., n_features]
 -- What the target learns of inputs x with its label coefficients c: act(c x) + x ("act_plus_resid"), or |c x| ("abs").
-function residual_mlp.labels(self, label_type, x)
-  self.scale = self.scale or diagonal(self.constants.label_coeffs:totable())
-  local scaled = core.matmul(x, self.scale)
-  if label_type == "abs" then return core.absolute(scaled) end
-  return activations[self.settings.act_fn_name](scaled) + x
+function residual_mlp.label_function(self, label_type)
+  local scale, act = diagonal(self.constants.label_coeffs:totable()), activations[self.settings.act_fn_name]
+  return function(x)
+    local scaled = core.matmul(x, scale)
+    return label_type == "abs" and core.absolute(scaled) or act(scaled) + x
+  end
 end
 
 -- Square roots of the features' weights in the loss, importance_val^i, as a diagonal matrix; nil if all weigh 1.
@@ -176,10 +177,10 @@ local function root_importances(config)
   return diagonal(roots)
 end
 
-local function loss_function(config)
-  local importances = root_importances(config)
+local function loss_function(config, target)
+  local importances, label = root_importances(config), residual_mlp.label_function(target, config.label_type)
   return function(self, x)
-    local labels, output = residual_mlp.labels(self, config.label_type, x), nil
+    local labels, output = label(x), nil
     if config.loss_type == "resid" then
       output = residual_mlp.residual(self, x, function(name, input) return model.apply(self.by_name[name], input) end)
       labels = core.matmul(labels, self.constants.W_E)
@@ -212,7 +213,7 @@ function residual_mlp.train(config, progress)
   local target = residual_mlp.from_config(config)
   return target, target_training.run{
     model = target, parameters = trained_parameters(target), config = config, progress = progress,
-    loss = loss_function(config),
+    loss = loss_function(config, target),
     batches = residual_mlp.dataset{
       target_config = config, task = config, batch_size = config.batch_size, seed = config.seed,
       purpose = "target data",
