@@ -23,15 +23,23 @@ function metrics.deviation(list)
   return math.sqrt(squares / (#list - 1))
 end
 
+-- Differences from the mean; exactly 0 for a list that does not vary, whose mean may be rounded.
+local function centered(list)
+  local differences = {}
+  for i, value in ipairs(list) do differences[i] = value - list[1] end
+  local mean = metrics.mean(differences)
+  for i, value in ipairs(differences) do differences[i] = value - mean end
+  return differences
+end
+
 --- metrics.regression(x, y) -> correlation, slope
--- Pearson's correlation of two lists of one length, and the slope of the least-squares line of y over x; NaN where one
--- of them does not vary.
+-- Pearson's correlation of two lists of one length, NaN where one of them does not vary, and the slope of the
+-- least-squares line of y over x, NaN where x does not vary.
 function metrics.regression(x, y)
-  local mean_x, mean_y = metrics.mean(x), metrics.mean(y)
+  local dx, dy = centered(x), centered(y)
   local xx, xy, yy = 0.0, 0.0, 0.0
-  for i, value in ipairs(x) do
-    local dx, dy = value - mean_x, y[i] - mean_y
-    xx, xy, yy = xx + dx * dx, xy + dx * dy, yy + dy * dy
+  for i = 1, #dx do
+    xx, xy, yy = xx + dx[i] * dx[i], xy + dx[i] * dy[i], yy + dy[i] * dy[i]
   end
   return xy / math.sqrt(xx * yy), xy / xx
 end

@@ -3,6 +3,7 @@ local schema = require "spd.schema"
 
 local TIED_UPDATE = "summed" -- the default
 local SHIPPED = {"tms", "tms_5-2", "tms_40-10", "tms_40-10-id"}
+local SHIPPED_RESIDUAL_MLPS = {"resid_mlp1", "resid_mlp2", "resid_mlp3"}
 
 -- A config with every key that must be given, as lines of YAML by key.
 local function minimal()
@@ -290,8 +291,142 @@ describe("spd.config", function()
           "{n_features: 3, n_hidden: 1, n_hidden_layers: 0, tied_weights: true, init_bias_to_zero: true}"})
     end)
 
-    it("only a TMS target can be trained", function()
-      expect_error("x.yaml: no target can be trained for the task 'lm'", config.load_target, "x.yaml", "lm")
+    it("only a TMS or a residual MLP can be trained", function()
+      expect_error("x.yaml: no target can be trained for the task 'lm' (for tms and residual_mlp)", config.load_target,
+        "x.yaml", "lm")
+    end)
+
+    it("is not the config of a residual MLP's target", function()
+      expect_error("is the config of a residual_mlp target, for experiments/train_resid_mlp.lua "
+        .. "(it has the key resid_mlp_config)", config.load_target, "configs/targets/resid_mlp1.yaml", "tms")
+    end)
+  end)
+
+  describe("load_target of a residual MLP", function()
+    local MODEL = "{n_features: %d, d_embed: %d, d_mlp: 3, n_layers: 1, act_fn_name: relu, in_bias: false, "
+      .. "out_bias: true}"
+
+    local function load_residual_mlp(changes, n_features, d_embed)
+      local lines = {
+        resid_mlp_config = MODEL:format(n_features or 5, d_embed or 7), feature_probability = "0.05", batch_size = "8",
+        steps = "10", lr = "3e-3", print_freq = "100",
+      }
+      for key, value in pairs(changes or {}) do lines[key] = value or nil end
+      write(text_of(lines))
+      return config.load_target(path, "residual_mlp")
+    end
+
+    local function refuses(expected, ...)
+      expect_error(expected, load_residual_mlp, ...)
+    end
+
+    it("fills in defaults and leaves out what is null", function()
+      local c, warnings = load_residual_mlp()
+      assert.same({
+        resid_mlp_config = {
+          n_features = 5, d_embed = 7, d_mlp = 3, n_layers = 1, act_fn_name = "relu", in_bias = false, out_bias = true,
+        },
+        feature_probability = 0.05, data_generation_type = "at_least_zero_active", batch_size = 8, steps = 10, seed = 0,
+        lr = 0.003, lr_schedule = "constant", print_freq = 100, label_type = "act_plus_resid", label_fn_seed = 0,
+        use_trivial_label_coeffs = false, loss_type = "readoff", fixed_random_embedding = false,
+        fixed_identity_embedding = false, n_batches_final_losses = 1,
+      }, c)
+      assert.same({}, warnings)
+    end)
+
+    for _, name in ipairs(SHIPPED_RESIDUAL_MLPS) do
+      it("takes configs/" .. name .. ".yaml and its target", function()
+        local c, warnings = config.load("configs/" .. name .. ".yaml")
+        assert.same({}, warnings)
+        assert.equal("residual_mlp", c.task_config.task_name)
+        assert.equal("configs/targets/" .. name .. ".yaml", c.target_config)
+        assert.equal("out/targets/" .. name .. "/target.safetensors", c.pretrained_model_path)
+        local target, problems = config.load_target(c.target_config, "residual_mlp")
+        assert.same({}, problems)
+        assert.equal(name, "resid_mlp" .. target.resid_mlp_config.n_layers)
+        assert.equal(target.feature_probability, c.task_config.feature_probability)
+      end)
+    end
+
+    it("names all keys that are missing", function()
+      refuses("missing keys: resid_mlp_config.d_mlp, resid_mlp_config.out_bias, lr, print_freq", {
+        resid_mlp_config = "{n_features: 5, d_embed: 7, n_layers: 1, act_fn_name: relu, in_bias: false}",
+        lr = false, print_freq = false,
+      })
+    end)
+
+    it("has one fixed embedding at most", function()
+      assert.is_true(load_residual_mlp({fixed_random_embedding = "true"}).fixed_random_embedding)
+      assert.is_true(load_residual_mlp({fixed_identity_embedding = "true"}, 7, 7).fixed_identity_embedding)
+      refuses("fixed_random_embedding: expected false beside fixed_identity_embedding, found true",
+        {fixed_identity_embedding = "true", fixed_random_embedding = "true"}, 7, 7)
+    end)
+
+    it("has as many features as the residual stream is wide where the embedding is the identity", function()
+      for _, n_features in ipairs{5, 8} do
+        refuses(("fixed_identity_embedding: expected n_features equal to d_embed, found %d and 7"):format(n_features),
+          {fixed_identity_embedding = "true"}, n_features, 7)
+      end
+    end)
+
+    it("weighs features only where outputs are compared", function()
+      assert.equal(0.5, load_residual_mlp({importance_val = "0.5"}).importance_val)
+      for _, value in ipairs{"1", "null"} do
+        assert.equal("resid", load_residual_mlp({importance_val = value, loss_type = "resid"}).loss_type)
+      end
+      refuses("importance_val: expected 1 beside loss_type resid, where features have no weights, found 0.5",
+        {importance_val = "0.5", loss_type = "resid"})
+      refuses("importance_val: expected a number above 0, or null, found 0", {importance_val = "0"})
+    end)
+
+    it("has a half-life beside an exponential schedule, and no use for one beside others", function()
+      local c, warnings = load_residual_mlp{lr_schedule = "exponential", lr_exponential_halflife = "20"}
+      assert.equal(20, c.lr_exponential_halflife)
+      assert.same({}, warnings)
+      refuses("lr_schedule: expected lr_exponential_halflife beside an exponential schedule, found none",
+        {lr_schedule = "exponential"})
+      warnings = select(2, load_residual_mlp{lr_schedule = "cosine", lr_exponential_halflife = "20"})
+      assert.equal(1, #warnings)
+      assert.truthy(warnings[1]:find("lr_exponential_halflife: has no effect on a cosine schedule", 1, true))
+    end)
+
+    it("synchronizes features that exist, each in one group at most", function()
+      assert.same({{0, 1}, {2, 4}}, load_residual_mlp({synced_inputs = "[[0, 1], [2, 4]]"}).synced_inputs)
+      refuses("synced_inputs: expected features from 0 to 4, found 5", {synced_inputs = "[[0, 5]]"})
+      refuses("synced_inputs: expected each feature at most once, found 1 again", {synced_inputs = "[[0, 1], [1, 2]]"})
+      refuses("synced_inputs: expected each feature at most once, found 3 again", {synced_inputs = "[[3, 3]]"})
+    end)
+
+    it("has no more active features than features", function()
+      local five = {data_generation_type = "exactly_five_active"}
+      assert.equal("exactly_five_active", load_residual_mlp(five, 5).data_generation_type)
+      refuses("data_generation_type: expected at most 4 active features, as the model has, found 5", five, 4)
+    end)
+
+    it("knows only the words that the public code has", function()
+      refuses("label_type: expected one of act_plus_resid, abs, found 'square'", {label_type = "square"})
+      refuses("loss_type: expected one of readoff, resid, found 'mse'", {loss_type = "mse"})
+      refuses("resid_mlp_config.act_fn_name: expected one of relu, gelu, found 'silu'",
+        {resid_mlp_config = MODEL:format(5, 7):gsub("relu", "silu")})
+    end)
+
+    it("is not the config of a TMS target or of a decomposition", function()
+      expect_error("configs/targets/tms_5-2.yaml: is the config of a tms target, for experiments/train_tms.lua "
+        .. "(it has the key tms_model_config)", config.load_target, "configs/targets/tms_5-2.yaml", "residual_mlp")
+      expect_error("configs/resid_mlp1.yaml: is the config of a decomposition, not that of a target",
+        config.load_target, "configs/resid_mlp1.yaml", "residual_mlp")
+      expect_error("is the config of a residual_mlp target, for experiments/train_resid_mlp.lua", config.load,
+        "configs/targets/resid_mlp1.yaml")
+    end)
+
+    it("takes a Lua table too", function()
+      local values = config.load_target("configs/targets/resid_mlp2.yaml", "residual_mlp")
+      assert.same(values, (config.resolve(values, "mine", "residual_mlp_target")))
+      values.loss_type, values.importance_val = "resid", 2
+      assert.equal("mine: importance_val: expected 1 beside loss_type resid, where features have no weights, found 2",
+        error_of(config.resolve, values, "mine", "residual_mlp_target"))
+      assert.equal("config: is the config of a residual_mlp target, for experiments/train_resid_mlp.lua "
+        .. "(it has the key resid_mlp_config)", error_of(config.resolve, values, "config", "tms_target"))
     end)
   end)
 
@@ -349,6 +484,24 @@ describe("spd.config", function()
       end
     end)
 
+    it("gives a file that loads to an equal config of a residual MLP", function()
+      for _, name in ipairs(SHIPPED_RESIDUAL_MLPS) do
+        for _, overrides in ipairs{
+          {}, {"lr_schedule=exponential", "lr_exponential_halflife=1e3", "importance_val=null", "label_type=abs",
+            "synced_inputs=[[0, 1], []]", "resid_mlp_config.in_bias=true"},
+        } do
+          local target = config.load_target("configs/targets/" .. name .. ".yaml", "residual_mlp", overrides)
+          write(config.format(target))
+          local again, warnings = config.load_target(path, "residual_mlp")
+          assert.same(target, again)
+          assert.same({}, warnings)
+        end
+        local c = config.load("configs/" .. name .. ".yaml")
+        config.write(path, c)
+        assert.same(c, (config.load(path)))
+      end
+    end)
+
     it("a failure is an error with the path and the reason", function()
       local ok, problem = pcall(config.write, "none/here.yaml", (load_with {}))
       assert.is_false(ok)
@@ -374,7 +527,7 @@ describe("spd.schema", function()
   end
 
   it("describes every key, which is required, optional or has a default", function()
-    for _, kind in ipairs {"decomposition", "own_model", "tms_target"} do
+    for _, kind in ipairs {"decomposition", "own_model", "tms_target", "residual_mlp_target"} do
       each_field(schema[kind], function(field)
         assert.is_string(field.description)
         assert.is_true(field.required or field.optional or field.default ~= nil, field.key)

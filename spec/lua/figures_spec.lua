@@ -50,6 +50,17 @@ after_each(function()
   core.posix.remove(folder)
 end)
 
+local function holds(script, text) return script:find(text, 1, true) ~= nil end
+
+-- How many labels of a page are that text.
+local function count_labels(script, text)
+  local count = 0
+  for label in script:gmatch("\nset label at [^ ]+ ('[^']*')") do
+    if label == "'" .. text .. "'" then count = count + 1 end
+  end
+  return count
+end
+
 --- What the gnuplot of a page says on stderr; "" if it is content.
 local function complaints(page)
   local status, _, messages = core.posix.run({"gnuplot", "-d", "-"}, {stdin = page:script()})
@@ -273,6 +284,66 @@ describe("figures: heat maps", function()
     assert.matches("linear1: V and U differ", reason)
   end)
 
+  it("compare importances of several runs: a row of maps for each matrix, one scale", function()
+    local function run(name, values)
+      return {name = name, panels = {{name = "mlp_in", values = values}, {name = "mlp_out", values = identity(2, 5)}}}
+    end
+    local runs = {run("seed 0", {{0.25, 0, 0}, {0, 1, 0}}), run("seed 1", {{0, 0.5, 0}, {0, 0, 2}})}
+    local page = heatmaps.importance_comparison(runs, {title = "Several"})
+    local script = page:script()
+    assert.equal("", complaints(page))
+    assert.is_true(holds(script, "\n0.25 0 0\n0 1 0\nEND_OF_DATA"))
+    assert.is_true(holds(script, "\n0 0.5 0\n0 0 2\nEND_OF_DATA"))
+    for text, count in pairs{
+      ["seed 0"] = 2, ["seed 1"] = 2, mlp_in = 1, mlp_out = 1, Several = 1, ["Input feature"] = 2,
+      ["Subcomponents, reordered"] = 4,
+    } do
+      assert.equal(count, count_labels(script, text), text)
+    end
+    for range in script:gmatch("set cbrange (%b[])") do assert.equal("[0:1]", range) end
+    -- runs are beside each other, matrices below each other
+    local places = {}
+    for x, y, seed in script:gmatch("set label at ([%d.]+),([%d.]+) 'seed (%d)'") do
+      places[#places + 1] = {x = tonumber(x), y = tonumber(y), seed = seed}
+    end
+    local first, beside, below = table.unpack(places)
+    assert.same({"0", "1", "0"}, {first.seed, beside.seed, below.seed})
+    assert.is_true(beside.x > first.x and beside.y == first.y and below.y > first.y)
+    assert.is_true(figures.importance_comparison(path "a", runs))
+    assert.equal(page.width, (png_size(path "a")))
+    runs[1].panels[1].values[1][1], runs[2].panels[1].values[1][1] = nan, infinity
+    assert.is_true(figures.importance_comparison(path "b", runs))
+  end)
+
+  it("compare importances of a single matrix without its name, and those of tensors", function()
+    local values = core.tensor(identity(2, 3))
+    local runs = {{name = "seed 0", panels = {{name = "mlp_in", values = values}}}}
+    assert.equal(0, count_labels(heatmaps.importance_comparison(runs):script(), "mlp_in"))
+    assert.is_true(figures.importance_comparison(path "a", runs))
+    values:close()
+  end)
+
+  it("compare only runs with the same matrices", function()
+    local function run(...)
+      local panels = {}
+      for i, name in ipairs{...} do panels[i] = {name = name, values = identity(2, 3)} end
+      return {name = "run of " .. #panels, panels = panels}
+    end
+    for expected, runs in pairs{
+      ["run of 1: expected the matrices of the first run"] = {run("a", "b"), run("a")},
+      ["run of 2: expected the matrices of the first run"] = {run("a"), run("a", "b")},
+      ["run of 3: expected the matrices of the first run"] = {run("a", "b", "c"), run("a", "c", "b")},
+      ["there is nothing to draw"] = {run()},
+      ["figure: there is nothing to draw"] = {run("a"), {name = "b"}},
+      ["seed: expected rows of one length"] = {{name = "seed", panels = {{name = "a", values = {{1, 0}, {1}}}}}},
+    } do
+      local made, reason = figures.importance_comparison(path "a", runs)
+      assert.is_nil(made)
+      assert.truthy(reason:find(expected, 1, true), reason)
+    end
+    assert.same({}, core.posix.list_directory(folder))
+  end)
+
   it("say how many subcomponents of a hidden layer they show", function()
     local layer = {name = "h", target = identity(2, 2), sum = identity(2, 2), C = 20}
     layer.components = {{index = 7, W = identity(2, 2)}}
@@ -434,5 +505,356 @@ describe("figures: toy model of superposition", function()
     assert.is_nil(tms.target(many):script():find(gnuplot.color("viridis", 0), 1, true))
     subject.W1 = {{1, 0, 0}, {0, 1, 0}, {0, 0, 0}} -- a feature without a vector has no cosines
     assert.is_true(figures.target_tms(path "a", subject))
+  end)
+end)
+
+describe("figures: residual MLP", function()
+  local residual_mlp = require "spd.figures.residual_mlp"
+
+  -- Contributions of two neurons to three features.
+  local function layer_of(name)
+    return {
+      name = name, target = {{0.875, -0.25}, {0.0625, 0.625}, {0.25, 0}},
+      components = {{0.75, -0.125}, {0.375, 0.6875}, {0.1875, 0.015625}}, chosen = {4, 17, 2},
+    }
+  end
+
+  -- Outputs of three features for magnitudes -1 and 1, and labels.
+  local function subject_of(name)
+    return {
+      magnitudes = {-1, 1}, labels = {{-1, -1.25, -1.5}, {2, 2.25, 2.5}},
+      panels = {{name = name, outputs = {
+        {{-0.75, 0.125, -0.25}, {0, -0.875, 0.5}, {0, 0, 0}}, {{1.75, 0.375, 0.0625}, {0, 1.875, 0}, {0, 0, 1.5}},
+      }}},
+    }
+  end
+
+  -- By colour, what is drawn in it: a list of data, sorted.
+  local function data_by_color(script)
+    local data, found = {}, {}
+    for name, lines in script:gmatch("(%$data%d+) << END_OF_DATA\n(.-)\nEND_OF_DATA") do data[name] = lines end
+    for name, color in script:gmatch("(%$data%d+) using 1:2 with [^,\n]- linecolor rgb '(#%x+)'") do
+      found[color] = found[color] or {}
+      table.insert(found[color], data[name])
+    end
+    for _, list in pairs(found) do table.sort(list) end
+    return found
+  end
+
+  local function refused(expected, draw, ...)
+    local made, reason = draw(path "a", ...)
+    assert.is_nil(made)
+    assert.truthy(reason:find(expected, 1, true), reason)
+    assert.is_nil(reason:find("\n"))
+    assert.same({}, core.posix.list_directory(folder))
+  end
+
+  describe("neuron contributions", function()
+    it("are dots for each feature, of target and subcomponents, whose numbers are below", function()
+      local page = residual_mlp.contributions({layer_of "layers.0.mlp_in"}, {title = "title"})
+      local script = page:script()
+      assert.equal("", complaints(page))
+      assert.same({
+        "0 0.75\n0 -0.125\n1 0.375\n1 0.6875\n2 0.1875\n2 0.015625",
+        "0 0.875\n0 -0.25\n1 0.0625\n1 0.625\n2 0.25\n2 0",
+      }, data_by_color(script)["#a0" .. gnuplot.series_colors[1]:sub(2)])
+      assert.is_true(holds(script, "('4' 0, '17' 1, '2' 2)"))
+      for _, text in ipairs{
+        "Target model", "The best subcomponent of mlp_in for each feature", "title", "Input feature, the first 3 of 3",
+        "Its number",
+      } do
+        assert.equal(1, count_labels(script, text), text)
+      end
+      assert.is_true(figures.neuron_contributions(path "a", {layer_of "layers.0.mlp_in"}))
+      assert.equal(page.width, (png_size(path "a")))
+    end)
+
+    it("have one scale from below the smallest to above the largest", function()
+      local ranges = {}
+      for low, high in residual_mlp.contributions({layer_of "a"}, {}):script():gmatch("set yrange %[(.-):(.-)%]") do
+        ranges[#ranges + 1] = {tonumber(low), tonumber(high)}
+      end
+      assert.same(ranges[1], ranges[2])
+      assert.is_near(-0.25 - 0.06 * 1.125, ranges[1][1], 1e-6)
+      assert.is_near(0.875 + 0.06 * 1.125, ranges[1][2], 1e-6)
+    end)
+
+    it("are of the first ten features, or as many as are wanted", function()
+      local layer = layer_of "a"
+      local script = residual_mlp.contributions({layer}, {features = 2}):script()
+      assert.is_true(holds(script, "<< END_OF_DATA\n0 0.875\n0 -0.25\n1 0.0625\n1 0.625\nEND_OF_DATA"))
+      assert.is_true(holds(script, "('4' 0, '17' 1)"))
+      assert.equal(1, count_labels(script, "Input feature, the first 2 of 3"))
+      for f = 4, 12 do layer.target[f], layer.components[f], layer.chosen[f] = {1, 1}, {1, 1}, f end
+      script = residual_mlp.contributions({layer}, {}):script()
+      assert.equal(1, count_labels(script, "Input feature, the first 10 of 12"))
+      assert.is_true(holds(script, "\n9 1\nEND_OF_DATA") and not holds(script, "\n10 1\n"))
+    end)
+
+    it("have colours and numbers of subcomponents by layer, and a legend where there are several layers", function()
+      local first, second = layer_of "layers.0.mlp_in", layer_of "layers.1.mlp_in"
+      second.chosen = {5, 6, 8}
+      local one = residual_mlp.contributions({first}, {}):script()
+      local two = residual_mlp.contributions({first, second}, {}):script()
+      assert.is_true(holds(two, "('4 / 5' 0, '17 / 6' 1, '2 / 8' 2)"))
+      for name, count in pairs{["layers.0.mlp_in"] = 1, ["layers.1.mlp_in"] = 1, ["Its number, by layer"] = 1} do
+        assert.equal(0, count_labels(one, name), name)
+        assert.equal(count, count_labels(two, name), name)
+      end
+      for i, color in ipairs(gnuplot.series_colors) do
+        color = "#a0" .. color:sub(2)
+        assert.equal(i == 1 and 2 or 0, #(data_by_color(one)[color] or {}))
+        assert.equal(i <= 2 and 2 or 0, #(data_by_color(two)[color] or {}))
+      end
+    end)
+
+    it("have the numbers of neurons that contribute more than 0.1 in the target", function()
+      local script = residual_mlp.contributions({layer_of "a"}, {}):script()
+      assert.equal(4, count_labels(script, "0")) -- to features 0 and 2, in both rows
+      assert.equal(2, count_labels(script, "1")) -- to feature 1
+      local layer = {name = "a", target = {{0.11, 0.1, 0.0, -5}}, components = {{0.3, 0.6, 3, 0}}, chosen = {0}}
+      script = residual_mlp.contributions({layer}, {}):script()
+      for number, count in pairs{["0"] = 2, ["1"] = 0, ["2"] = 0, ["3"] = 0} do
+        assert.equal(count, count_labels(script, number), number)
+      end
+    end)
+
+    it("have those numbers wherever they do not overlap another, in whatever order the neurons are", function()
+      local function counts(target, components)
+        local script = residual_mlp.contributions({
+          {name = "a", target = {target}, components = {components}, chosen = {7}},
+        }, {}):script()
+        local list = {}
+        for m = 1, #target do list[m] = count_labels(script, tostring(m - 1)) end
+        return list
+      end
+      assert.same({2, 2, 2}, counts({0.5, 0.45, 0.4}, {0.2, 0.4, 0.6}))
+      assert.same({2, 2, 2}, counts({0.2, 0.4, 0.6}, {0.5, 0.45, 0.4}))
+      -- one left, one right of the dots
+      local total = 0
+      for _, count in ipairs(counts({0.5, 0.5, 0.5, 0.499}, {0.5, 0.5, 0.5, 0.499})) do total = total + count end
+      assert.equal(4, total)
+    end)
+
+    it("may be NaN, infinite or all zero", function()
+      local bad, none, zero = layer_of "a", layer_of "a", layer_of "a"
+      bad.target[1][1], bad.components[2][2], bad.target[2][1], bad.components[3][1] = nan, nan, infinity, -infinity
+      none.target, none.components = matrix(3, 2, function() return nan end), matrix(3, 2, function() return nan end)
+      zero.target, zero.components = matrix(3, 2, function() return 0 end), matrix(3, 2, function() return 0 end)
+      for _, layer in ipairs{bad, none, zero} do
+        assert.equal("", complaints(residual_mlp.contributions({layer}, {})))
+        assert.is_true(figures.neuron_contributions(path "a", {layer}))
+      end
+      local script = residual_mlp.contributions({bad}, {}):script()
+      assert.is_true(holds(script, "\n0 NaN\n0 -0.25\n1 NaN\n1 0.625\n"))
+      for place in script:gmatch("set label at (%S+)") do assert.is_nil(place:find("[in]")) end -- inf or nan
+    end)
+
+    it("may be tensors", function()
+      local layer = layer_of "a"
+      local expected = residual_mlp.contributions({layer}, {}):script()
+      layer.target, layer.components = core.tensor(layer.target), core.tensor(layer.components)
+      assert.equal(expected, residual_mlp.contributions({layer}, {}):script())
+      assert.is_true(figures.neuron_contributions(path "a", {layer}))
+      layer.target:close()
+      layer.components:close()
+    end)
+
+    it("are refused where they do not belong together", function()
+      local draw = figures.neuron_contributions
+      refused("figure: there is nothing to draw", draw, {})
+      local layer = layer_of "layers.0"
+      layer.components[3] = nil
+      refused("layers.0: target and components differ in shape", draw, {layer})
+      layer = layer_of "layers.0"
+      for f = 1, 3 do layer.target[f][3] = 1 end
+      refused("layers.0: target and components differ in shape", draw, {layer})
+      layer = layer_of "layers.0"
+      layer.target[2] = {1}
+      refused("layers.0: expected rows of one length", draw, {layer})
+      layer = layer_of "layers.0"
+      layer.chosen[3] = nil
+      refused("layers.0: expected a chosen number for each feature", draw, {layer})
+      layer.chosen = nil
+      refused("layers.0: expected a list of numbers", draw, {layer})
+      local other = {name = "layers.1", target = {{1, 2}}, components = {{1, 2}}, chosen = {0}}
+      refused("layers.1: expected the features of the first layer", draw, {layer_of "layers.0", other})
+      refused("layers.0: expected the features of the first layer", draw, {other, layer_of "layers.0"})
+    end)
+  end)
+
+  describe("contribution pairs", function()
+    it("have the target across and the subcomponents up, in all features", function()
+      local scores = {contribution_correlation = 0.98764, contribution_slope = 2}
+      local page = residual_mlp.pairs({layer_of "layers.0"}, scores)
+      local script = page:script()
+      assert.equal("", complaints(page))
+      assert.same({"0.875 0.75\n-0.25 -0.125\n0.0625 0.375\n0.625 0.6875\n0.25 0.1875\n0 0.015625"},
+        data_by_color(script)["#a0" .. gnuplot.series_colors[1]:sub(2)])
+      for _, text in ipairs{
+        "Target model", "The best subcomponent of mlp_in", "Neuron contributions, 3 features, 1 layer",
+        "correlation 0.9876, slope 2.0000 (dashed: y = x)",
+      } do
+        assert.equal(1, count_labels(script, text), text)
+      end
+      assert.equal(0, count_labels(script, "layers.0"))
+      assert.is_true(figures.contribution_pairs(path "a", {layer_of "layers.0"}))
+      assert.equal(page.width, (png_size(path "a")))
+    end)
+
+    it("have the same scale across and up, and the diagonal", function()
+      local script = residual_mlp.pairs({layer_of "a"}, {}):script()
+      local range = script:match("set xrange %[(.-)%]")
+      assert.equal(range, script:match("set yrange %[(.-)%]"))
+      local low, high = range:match("(.*):(.*)")
+      assert.is_true(holds(script, ("<< END_OF_DATA\n%s %s\n%s %s\nEND_OF_DATA"):format(low, low, high, high)))
+      assert.is_true(tonumber(low) < -0.25 and tonumber(high) > 0.875)
+      assert.is_nil(script:find("correlation", 1, true))
+    end)
+
+    it("have colours and a legend by layer, and a title of one's own", function()
+      local script = residual_mlp.pairs({layer_of "layers.0", layer_of "layers.1"}, {}):script()
+      for _, text in ipairs{"layers.0", "layers.1", "Neuron contributions, 3 features, 2 layers"} do
+        assert.equal(1, count_labels(script, text), text)
+      end
+      for i = 1, 2 do
+        assert.equal(1, #data_by_color(script)["#a0" .. gnuplot.series_colors[i]:sub(2)])
+      end
+      script = residual_mlp.pairs({layer_of "layers.0"}, {title = "own"}):script()
+      assert.equal(1, count_labels(script, "own"))
+      assert.is_nil(script:find("Neuron contributions", 1, true))
+    end)
+
+    it("may be NaN, infinite, all zero or tensors", function()
+      local bad, zero, tensors = layer_of "a", layer_of "a", layer_of "a"
+      bad.target[1][1], bad.components[2][2], bad.target[2][1] = nan, nan, infinity
+      zero.target, zero.components = matrix(3, 2, function() return 0 end), matrix(3, 2, function() return 0 end)
+      tensors.target, tensors.components = core.tensor(tensors.target), core.tensor(tensors.components)
+      local scores = {contribution_correlation = nan, contribution_slope = nan}
+      for _, layer in ipairs{bad, zero, tensors} do
+        assert.equal("", complaints(residual_mlp.pairs({layer}, scores)))
+        assert.is_true(figures.contribution_pairs(path "a", {layer}, scores))
+      end
+      assert.is_true(holds(residual_mlp.pairs({bad}, {}):script(), "\nNaN 0.75\n-0.25 -0.125\nNaN 0.375\n0.625 NaN\n"))
+      tensors.target:close()
+      tensors.components:close()
+    end)
+
+    it("are refused where they do not belong together", function()
+      local draw, layer = figures.contribution_pairs, layer_of "layers.0"
+      refused("figure: there is nothing to draw", draw, {})
+      layer.components[3] = nil
+      refused("layers.0: target and components differ in shape", draw, {layer})
+      layer.target[3] = nil
+      refused("layers.1: expected the features of the first layer", draw, {layer, layer_of "layers.1"})
+      refused("layers.0: expected the features of the first layer", draw, {layer_of "layers.1", layer})
+    end)
+  end)
+
+  describe("feature responses", function()
+    it("are a feature's own output, the largest and the smallest other one, and its label", function()
+      local page = residual_mlp.responses(subject_of "Target")
+      local script = page:script()
+      assert.equal("", complaints(page))
+      local data = data_by_color(script)
+      assert.same({"-1 -0.75\n1 1.75", "-1 -0.875\n1 1.875", "-1 0\n1 1.5"}, data["#3a76af"])
+      assert.same({"-1 -0.25\n1 0.0625", "-1 0\n1 0", "-1 0\n1 0", "-1 0\n1 0", "-1 0.125\n1 0.375", "-1 0.5\n1 0"},
+        data["#d55e00"])
+      assert.same({"-1 -1\n1 2", "-1 -1.25\n1 2.25", "-1 -1.5\n1 2.5"}, data["#111111"])
+      for _, text in ipairs{
+        "Target", "Responses to single features", "Input of a single feature", "Output", "label",
+        "output of the feature", "largest and smallest other output",
+      } do
+        assert.equal(1, count_labels(script, text), text)
+      end
+      assert.is_true(figures.feature_responses(path "a", subject_of "Target", {title = "title"}))
+      assert.equal(page.width, (png_size(path "a")))
+    end)
+
+    it("of several models are beside each other, on one scale that holds all", function()
+      local subject = subject_of "Target"
+      local alone = residual_mlp.responses(subject)
+      subject.panels[2] = {name = "Decomposed", outputs = {identity(3, 3), matrix(3, 3, function() return 5 end)}}
+      local page = residual_mlp.responses(subject, {title = "own"})
+      local script, ranges = page:script(), {}
+      assert.is_true(page.width > alone.width + 500 and page.height == alone.height)
+      for _, text in ipairs{"Target", "Decomposed", "own"} do assert.equal(1, count_labels(script, text), text) end
+      assert.equal(2, count_labels(script, "Input of a single feature"))
+      assert.equal(2 * 3, #data_by_color(script)["#3a76af"])
+      for range in script:gmatch("set xrange %[%-1:1%]\nset yrange (%b[])") do ranges[#ranges + 1] = range end
+      assert.equal(2, #ranges)
+      assert.equal(ranges[1], ranges[2])
+      local low, high = ranges[1]:match("%[(.*):(.*)%]")
+      assert.is_near(-1.5 - 0.05 * 6.5, tonumber(low), 1e-6)
+      assert.is_near(5 + 0.05 * 6.5, tonumber(high), 1e-6)
+    end)
+
+    it("may be NaN, all the same, of one feature, or tensors", function()
+      local bad, level, single, tensors = subject_of "a", subject_of "a", subject_of "a", subject_of "a"
+      bad.panels[1].outputs[1][1][1], bad.panels[1].outputs[2][2][3], bad.labels[2][1] = nan, infinity, nan
+      local zero = matrix(3, 3, function() return 0 end)
+      level.labels, level.panels[1].outputs = matrix(2, 3, function() return 0 end), {zero, zero}
+      single.labels, single.panels[1].outputs = {{-1}, {1}}, {{{-0.5}}, {{0.5}}}
+      tensors.magnitudes, tensors.labels = core.tensor(tensors.magnitudes), core.tensor(tensors.labels)
+      for k, rows in ipairs(tensors.panels[1].outputs) do tensors.panels[1].outputs[k] = core.tensor(rows) end
+      for what, subject in pairs{bad = bad, level = level, single = single, tensors = tensors} do
+        assert.is_true(figures.feature_responses(path "a", subject), what)
+      end
+      assert.equal("", complaints(residual_mlp.responses(bad)))
+      assert.equal("", complaints(residual_mlp.responses(level)))
+      assert.equal(residual_mlp.responses(subject_of "a"):script(), residual_mlp.responses(tensors):script())
+      assert.is_true(holds(residual_mlp.responses(bad):script(), "\n-1 NaN\n1 1.75\n"))
+      for _, tensor in ipairs{tensors.magnitudes, tensors.labels, table.unpack(tensors.panels[1].outputs)} do
+        tensor:close()
+      end
+    end)
+
+    it("of a model that gives nothing but NaN are drawn, with labels or without", function()
+      local subject = subject_of "a"
+      local none = matrix(3, 3, function() return nan end)
+      subject.panels[1].outputs = {none, none}
+      assert.equal("", complaints(residual_mlp.responses(subject)))
+      subject.labels = matrix(2, 3, function() return nan end)
+      assert.is_true(figures.feature_responses(path "a", subject))
+    end)
+
+    it("are refused where they do not belong together", function()
+      local draw = figures.feature_responses
+      local function refused_with(expected, change)
+        local subject = subject_of "Target"
+        change(subject)
+        refused(expected, draw, subject)
+      end
+      refused_with("magnitudes: there is nothing to draw", function(s) s.magnitudes = {} end)
+      refused_with("figure: there is nothing to draw", function(s) s.panels = {} end)
+      refused_with("figure: there is nothing to draw", function(s) s.panels[1].outputs = {} end)
+      refused_with("labels: expected rows of numbers, found nil", function(s) s.labels = nil end)
+      refused_with("labels: expected a row for each magnitude", function(s) s.labels[2] = nil end)
+      refused_with("Target: expected outputs for each magnitude", function(s) s.panels[1].outputs[2] = nil end)
+      refused_with("Target: expected outputs for each magnitude", function(s)
+        s.panels[1].outputs[3] = s.panels[1].outputs[1]
+      end)
+      refused_with("Target: outputs and labels differ in shape", function(s) s.labels = {{1, 2}, {3, 4}} end)
+      refused_with("Target: outputs and labels differ in shape", function(s) s.panels[1].outputs[2][3] = nil end)
+      refused_with("Target: outputs and labels differ in shape", function(s) s.panels[1].outputs[2] = matrix(3, 2) end)
+      refused_with("Target: expected rows of one length", function(s) s.panels[1].outputs[2][3] = {1} end)
+    end)
+  end)
+
+  it("shows names as they are, whatever they hold", function()
+    local touch = "touch " .. folder .. "/touched"
+    local name = "'\nset output 'x.png'\n!" .. touch .. "\n`" .. touch .. "` %s @x {/Symbol a} \xff"
+    local options, layers = {title = name}, {layer_of(name), layer_of(name)}
+    assert.is_true(figures.neuron_contributions(path "a", layers, options))
+    assert.is_true(figures.contribution_pairs(path "b", layers, options))
+    assert.is_true(figures.feature_responses(path "c", subject_of(name), options))
+    local panels = {{name = name, values = identity(2, 3)}, {name = name, values = identity(2, 3)}}
+    assert.is_true(figures.importance_comparison(path "d", {{name = name, panels = panels}}, options))
+    local subject = subject_of(7)
+    assert.is_true(figures.feature_responses(path "e", subject))
+    assert.is_true(figures.neuron_contributions(path "f", {layer_of(nil), layer_of(7)}))
+    local files = core.posix.list_directory(folder)
+    table.sort(files)
+    assert.same({"a.png", "b.png", "c.png", "d.png", "e.png", "f.png"}, files)
   end)
 end)

@@ -11,6 +11,49 @@ describe("metrics: statistics", function()
   end)
 end)
 
+describe("metrics.regression", function()
+  local function is_nan(x) return x ~= x end
+
+  it("is the correlation, and the slope of y over x, not of x over y", function()
+    -- 2 x + 3 and noise that x does not explain: sums of products 5, 10 and 21
+    local correlation, slope = metrics.regression({1, 2, 3, 4}, {5.5, 6.5, 8.5, 11.5})
+    assert.is_near(10 / math.sqrt(5 * 21), correlation, 1e-15)
+    assert.is_near(2, slope, 1e-15)
+  end)
+
+  it("is negative for data that fall", function()
+    local correlation, slope = metrics.regression({0, 1, 2}, {4, 3, -1})
+    assert.is_near(-5 / math.sqrt(2 * 14), correlation, 1e-15)
+    assert.is_near(-2.5, slope, 1e-15)
+    correlation, slope = metrics.regression({3, 0, -1}, {-1.5, 0, 0.5})
+    assert.is_near(-1, correlation, 1e-15)
+    assert.is_near(-0.5, slope, 1e-15)
+  end)
+
+  it("is 0 for data that x does not explain", function()
+    local correlation, slope = metrics.regression({-1, 0, 1}, {5, 2, 5})
+    assert.equal(0, correlation)
+    assert.equal(0, slope)
+  end)
+
+  it("is NaN where x does not vary; where y does not, the line is level and has no correlation", function()
+    -- the mean of three times 0.1 is rounded to another number
+    for _, value in ipairs{0, 2, 0.1} do
+      local correlation, slope = metrics.regression({value, value, value}, {0.3, 0.2, 0.7})
+      assert.is_true(is_nan(correlation) and is_nan(slope), ("x = %g: %g, %g"):format(value, correlation, slope))
+      correlation, slope = metrics.regression({0.3, 0.2, 0.7}, {value, value, value})
+      assert.is_true(is_nan(correlation) and slope == 0, ("y = %g: %g, %g"):format(value, correlation, slope))
+    end
+  end)
+
+  it("is NaN with a NaN, and of nothing", function()
+    for _, lists in ipairs{{{1, nan, 3}, {1, 2, 3}}, {{1, 2, 3}, {nan, 2, 3}}, {{}, {}}} do
+      local correlation, slope = metrics.regression(lists[1], lists[2])
+      assert.is_true(is_nan(correlation) and is_nan(slope))
+    end
+  end)
+end)
+
 describe("metrics: permutations", function()
   local M = {{0.9, 0.8, 0.1}, {0.9, 0.1, 0.2}}
 

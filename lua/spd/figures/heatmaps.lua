@@ -295,11 +295,15 @@ function heatmaps.importance_comparison(runs, options)
   for i, panel in ipairs(tables.items(tables.items(runs)[1].panels)) do
     local maps = {}
     for k, run in ipairs(runs) do
-      local own = run.panels[i]
-      if not own or own.name ~= panel.name then tables.refuse("expected the matrices of the first run", run.name) end
+      local own = tables.items(run.panels)[i]
+      if #run.panels ~= #runs[1].panels or own.name ~= panel.name then
+        tables.refuse("expected the matrices of the first run", run.name)
+      end
       maps[k] = {title = tostring(run.name), rows = tables.rows(own.values, run.name)}
     end
-    groups[i] = {name = tostring(panel.name), maps = maps, x_label = "Subcomponents, reordered", y_label = "Input feature"}
+    groups[i] = {
+      name = tostring(panel.name), maps = maps, x_label = "Subcomponents, reordered", y_label = "Input feature",
+    }
   end
   return heatmaps.grid(groups, {
     title = options.title, palette = "blues", range = {0, 1}, bar_title = "Causal importance (lower-leaky)",

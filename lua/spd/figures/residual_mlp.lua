@@ -22,14 +22,18 @@ end
 
 -- ---- neuron contributions -----------------------------------------------------------------------
 
+-- The layers, with nested tables in place of tensors.
 local function checked_layers(layers)
-  for _, layer in ipairs(tables.items(layers)) do
+  local checked = {}
+  for l, layer in ipairs(tables.items(layers)) do
     local target, components = tables.rows(layer.target, layer.name), tables.rows(layer.components, layer.name)
     if #target ~= #components or #target[1] ~= #components[1] then
       tables.refuse("target and components differ in shape", layer.name)
     end
+    checked[l] = {name = layer.name, target = target, components = components, chosen = layer.chosen}
+    if #target ~= #checked[1].target then tables.refuse("expected the features of the first layer", layer.name) end
   end
-  return layers
+  return checked
 end
 
 -- From 0 to the largest contribution, or lower; widened a little.
@@ -47,7 +51,7 @@ end
 
 -- Numbers of the neurons with a large contribution, where they do not overlap the one above; from the largest down.
 local function name_neurons(page, named, place)
-  table.sort(named, function(a, b) return a.at > b.at end)
+  table.sort(named, function(a, b) return a.value > b.value end)
   local last = {}
   for k, item in ipairs(named) do
     local x, y = place(item.feature, item.value)
@@ -74,7 +78,7 @@ local function contribution_panel(page, layers, key, features, box)
       for m, value in ipairs(layer[key][f]) do
         xs[#xs + 1], ys[#ys + 1] = f - 1, value
         if layer.target[f][m] > NAMED_FROM and tables.finite(value) then
-          named[#named + 1] = {feature = f, value = value, at = layer.target[f][m], neuron = m, layer = l}
+          named[#named + 1] = {feature = f, value = value, neuron = m, layer = l}
         end
       end
     end
@@ -96,10 +100,14 @@ end
 
 -- The number of the subcomponent of each feature, of all layers.
 local function chosen_names(layers, features)
-  local names = {}
+  local names, chosen = {}, {}
+  for l, layer in ipairs(layers) do
+    chosen[l] = tables.list(layer.chosen, layer.name)
+    if #chosen[l] ~= #layer.target then tables.refuse("expected a chosen number for each feature", layer.name) end
+  end
   for f = 1, features do
     local numbers = {}
-    for l, layer in ipairs(layers) do numbers[l] = tostring(layer.chosen[f]) end
+    for l, list in ipairs(chosen) do numbers[l] = tostring(list[f]) end
     names[f] = table.concat(numbers, " / ")
   end
   return gnuplot.named_ticks(names)
@@ -107,7 +115,7 @@ end
 
 --- residual_mlp.contributions(layers, options) -> page
 function residual_mlp.contributions(layers, options)
-  checked_layers(layers)
+  layers = checked_layers(layers)
   local features = math.min(options.features or 10, #layers[1].target)
   local low, high = contribution_range(layers, features)
   local width, height, title_row = 110 * features, 320, 36
@@ -138,7 +146,7 @@ end
 
 --- residual_mlp.pairs(layers, options) -> page
 function residual_mlp.pairs(layers, options)
-  checked_layers(layers)
+  layers = checked_layers(layers)
   local low, high = contribution_range(layers, #layers[1].target)
   local size, left, top = 620, MARGIN + AXIS_COLUMN, MARGIN + 44
   local page = gnuplot.page(left + size + (#layers > 1 and 190 or 30), top + size + AXIS_ROW + 8)
@@ -183,14 +191,32 @@ local function other_range(row, active)
   return low or 0 / 0, high or 0 / 0
 end
 
+-- The labels of all magnitudes, as rows.
+local function checked_labels(subject, magnitudes)
+  local labels = tables.rows(subject.labels, "labels")
+  if #labels ~= #magnitudes then tables.refuse("expected a row for each magnitude", "labels") end
+  return labels
+end
+
+-- The outputs of a panel as rows for all magnitudes.
+local function checked_outputs(panel, labels)
+  local outputs, n = {}, #labels[1]
+  for k, rows in ipairs(tables.items(panel.outputs)) do
+    outputs[k] = tables.rows(rows, panel.name)
+    if #outputs[k] ~= n or #outputs[k][1] ~= n then tables.refuse("outputs and labels differ in shape", panel.name) end
+  end
+  if #outputs ~= #labels then tables.refuse("expected outputs for each magnitude", panel.name) end
+  return outputs
+end
+
 -- Lists over magnitudes for every feature f: its own output, the largest and the smallest other one, and its label.
-local function response_lists(subject, outputs)
+local function response_lists(outputs, labels)
   local own, others, label = {}, {}, {}
   for f = 1, #outputs[1] do
     local low, high = {}, {}
     own[f], label[f], others[2 * f - 1], others[2 * f] = {}, {}, low, high
     for k, rows in ipairs(outputs) do
-      own[f][k], label[f][k] = rows[f][f], subject.labels[k][f]
+      own[f][k], label[f][k] = rows[f][f], labels[k][f]
       low[k], high[k] = other_range(rows[f], f)
     end
   end
@@ -211,14 +237,16 @@ function residual_mlp.responses(subject, options)
   options = options or {}
   local magnitudes, panels, all = tables.list(subject.magnitudes, "magnitudes"), tables.items(subject.panels), {}
   local width, height, left, top = 520, 420, MARGIN + AXIS_COLUMN, MARGIN + 44 + 36
-  local drawn = {}
+  local labels, drawn = checked_labels(subject, magnitudes), {}
   for i, panel in ipairs(panels) do
-    local own, others, label = response_lists(subject, panel.outputs)
+    local own, others, label = response_lists(checked_outputs(panel, labels), labels)
     drawn[i] = {own = own, others = others, label = label}
     for _, lists in ipairs{own, others, label} do table.move(lists, 1, #lists, #all + 1, all) end
   end
   local low, high = tables.range(all)
-  low, high = (low or 0) - 0.05 * ((high or 1) - (low or 0)), (high or 1) + 0.05 * ((high or 1) - (low or 0))
+  low, high = low or 0, high or 1
+  if low == high then high = low + 1 end
+  low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
   local page = gnuplot.page(left + #panels * (width + AXIS_COLUMN) - AXIS_COLUMN + 30, top + height + AXIS_ROW + 8)
   page:text(page.width / 2, MARGIN + 14, options.title or "Responses to single features", {size = TITLE_SIZE})
   for i, panel in ipairs(panels) do
@@ -238,7 +266,8 @@ function residual_mlp.responses(subject, options)
   end
   page:text(left - AXIS_COLUMN + 14, top + height / 2, "Output", {size = LABEL_SIZE, rotate = true})
   for k, note in ipairs{
-    {"output of the feature", OWN_COLOR}, {"largest and smallest other output", OTHER_COLOR}, {"label", LABEL_COLOR, true},
+    {"output of the feature", OWN_COLOR}, {"largest and smallest other output", OTHER_COLOR},
+    {"label", LABEL_COLOR, true},
   } do
     local y = top + 18 + 22 * (k - 1)
     page:line(left + 16, y, left + 46, y, {width = 2, color = note[2], dashed = note[3]})
