@@ -43,7 +43,9 @@ local function interpret(directory)
   experiment.print_scores(subject, analysis.score(subject))
   local suffix = step ~= subject.config.steps and ("_step_%d"):format(step) or ""
   run:make_figures_folder()
-  analysis_residual_mlp.draw(subject, function(figure, name, ...) draw(figure, run:figure_path(name .. suffix), ...) end)
+  analysis_residual_mlp.draw(subject, function(figure, name, ...)
+    draw(figure, run:figure_path(name .. suffix), ...)
+  end)
   return {
     name = ("importance_minimality_coeff %g, seed %d"):format(subject.config.importance_minimality_coeff,
       subject.config.seed),

@@ -66,8 +66,8 @@ local function target_of_run(run, config, display)
 end
 
 --- experiment.subject(config, model, target_config) -> subject
--- What is trained and analysed: {kind =, config =, target_config =, components = (with initial values), data =, evaluation_data
--- =, n_features =, solution =}.
+-- What is trained and analysed: {kind =, config =, target_config =, components = (with initial values), data =,
+-- evaluation_data =, n_features =, solution =}.
 function experiment.subject(config, model, target_config)
   local kind = target.kind(config.task_config.task_name)
   return {

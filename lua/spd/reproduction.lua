@@ -1,7 +1,7 @@
 --- The paper's toy models, and the table of its results beside measured ones.
 --
--- Source of the paper's values: Bushnaq, Braun, Sharkey, "Stochastic Parameter Decomposition", arXiv 2506.20790, Table 1
--- and the figures of its neuron contribution pairs.
+-- Source of the paper's values: Bushnaq, Braun, Sharkey, "Stochastic Parameter Decomposition", arXiv 2506.20790, its
+-- Table 1 and the figures of neuron contribution pairs.
 local files = require "spd.files"
 local json = require "spd.json"
 local metrics = require "spd.metrics"

@@ -105,8 +105,8 @@ local KEPT = {"mmcs", "mmcs_std", "ml2r", "ml2r_std", "contribution_correlation"
 
 --- seeds.row(directory) -> {seed =, steps =, of =, solved =, names =, alive =, errors =, wanted =, losses =, ...}
 -- The result of a run: the steps it has made of those of its config, and whether it is the known solution of the
--- matrices that were decomposed (see metrics.misses). By name of these: live subcomponents, target CI error, and how many
--- should be live; the last losses by name; and those of mmcs, mmcs_std, ml2r, ml2r_std, contribution_correlation,
+-- matrices that were decomposed (see metrics.misses). By name of these: live subcomponents, target CI error, and how
+-- many should be live; the last losses by name; and those of mmcs, mmcs_std, ml2r, ml2r_std, contribution_correlation,
 -- contribution_slope and ms_per_step that there are. A run without a checkpoint is an error.
 function seeds.row(directory)
   local run = run_module.open(directory)

@@ -33,9 +33,9 @@ end
 
 --- target_training.run{model =, parameters =, batches =, loss =, config =, progress =} -> loss
 -- Train a model by AdamW with weight decay 0.01, as the public code does. parameters: a list of {tensor =,
--- transposed_of = (optional)}; batches have :batch(step, tensor); loss(model, x) is the scalar of a batch. The result is
--- the loss of the last batch, or the mean over config.n_batches_final_losses fresh ones. A loss that is not finite is
--- an error.
+-- transposed_of = (optional)}; batches have :batch(step, tensor); loss(model, x) is the scalar of a batch. The result
+-- is the loss of the last batch, or the mean over config.n_batches_final_losses fresh ones. A loss that is not finite
+-- is an error.
 function target_training.run(settings)
   local guard <close> = interrupts.catch()
   local config, progress = settings.config, settings.progress

@@ -23,7 +23,8 @@ describe("processes.run", function()
 
   it("leaves out what has no command", function()
     local ended = {}
-    processes.run(4, 3, function(i) return i % 2 == 0 and shell "true" or nil end, function(i) ended[#ended + 1] = i end)
+    local function command(i) return i % 2 == 0 and shell "true" or nil end
+    processes.run(4, 3, command, function(i) ended[#ended + 1] = i end)
     table.sort(ended)
     assert.same({2, 4}, ended)
   end)

@@ -8,7 +8,8 @@ local function tms_row(seed, changes)
   local row = {
     seed = seed, steps = 40000, of = 40000, solved = true, names = {"linear1", "linear2"},
     alive = {linear1 = 5, linear2 = 5}, errors = {linear1 = 0, linear2 = 0}, wanted = {linear1 = 5, linear2 = 5},
-    losses = {total = 0.001, faithfulness = 0.0002}, mmcs = 1, mmcs_std = 0, ml2r = 0.99, ml2r_std = 0.01, ms_per_step = 2,
+    losses = {total = 0.001, faithfulness = 0.0002}, mmcs = 1, mmcs_std = 0, ml2r = 0.99, ml2r_std = 0.01,
+    ms_per_step = 2,
   }
   for key, value in pairs(changes or {}) do row[key] = value end
   return row
@@ -44,7 +45,9 @@ describe("reproduction", function()
 
   it("keeps a row for each seed, the later one, in order", function()
     local record = {}
-    for _, row in ipairs{tms_row(3), tms_row(0), tms_row(3, {mmcs = 0.5})} do reproduction.add(record, "tms_5-2", row) end
+    for _, row in ipairs{tms_row(3), tms_row(0), tms_row(3, {mmcs = 0.5})} do
+      reproduction.add(record, "tms_5-2", row)
+    end
     assert.same({0, 3}, {record["tms_5-2"][1].seed, record["tms_5-2"][2].seed})
     assert.equal(0.5, record["tms_5-2"][2].mmcs)
     assert.is_nil(record["tms_5-2"][3])

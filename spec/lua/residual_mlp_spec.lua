@@ -82,7 +82,8 @@ describe("residual_mlp", function()
     end)
 
     it("that is trained has W_U of its own", function()
-      local constants = residual_mlp.new(settings{fixed_random_embedding = false, n_features = 50, d_embed = 400}).constants
+      local wide = settings{fixed_random_embedding = false, n_features = 50, d_embed = 400}
+      local constants = residual_mlp.new(wide).constants
       local function variance(x) return core.sum(x * x):item() / (50 * 400) end
       assert.near(1 / 50, variance(constants.W_E), 0.002)
       assert.near(1 / 400, variance(constants.W_U), 0.0003)
@@ -187,7 +188,9 @@ describe("residual_mlp", function()
     model:save(folder .. "/target.safetensors")
     local other = residual_mlp.new(settings{use_trivial_label_coeffs = false, label_fn_seed = 9, out_bias = true}, 8)
     other:load(folder .. "/target.safetensors")
-    for name, tensor in pairs(model:tensors()) do assert.same(tensor:totable(), other:tensors()[name]:totable(), name) end
+    for name, tensor in pairs(model:tensors()) do
+      assert.same(tensor:totable(), other:tensors()[name]:totable(), name)
+    end
     experiment.remove_folder(folder)
   end)
 

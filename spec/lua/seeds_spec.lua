@@ -63,8 +63,9 @@ describe("seeds", function()
 
   it("a run that is not finished has the scores of its latest checkpoint, and the losses before it", function()
     local target, run = experiment.make_target(folder), folder .. "/run"
-    local words = {"configs/tms_5-2.yaml", "steps=20", "n_eval_steps=2", "batch_size=64", "save_freq=10", "print_freq=5",
-      "image_freq=null", "image_on_first_step=false", "pretrained_model_path=" .. target, "--out", run, "--quiet"}
+    local words = {"configs/tms_5-2.yaml", "steps=20", "n_eval_steps=2", "batch_size=64", "save_freq=10",
+      "print_freq=5", "image_freq=null", "image_on_first_step=false", "pretrained_model_path=" .. target, "--out", run,
+      "--quiet"}
     local status, _, message = experiment.decompose(table.unpack(words))
     assert.same({0, ""}, {status, message})
     local whole = seeds.row(run)

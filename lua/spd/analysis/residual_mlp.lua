@@ -54,9 +54,9 @@ end
 
 --- analysis_residual_mlp.contributions(components) -> list of {name =, target =, components =, chosen =}
 -- For each decomposed mlp_in, rows [n_features][d_mlp]: what neuron m of the layer contributes to the output of
--- feature f from its input f, (W_in W_E[f])[m] (W_U^T W_out)[f, m], of the target, and of the subcomponent of mlp_in whose
--- largest neuron contributes most to f, with the sum of the subcomponents of mlp_out; chosen: the numbers of those.
--- Biases are left out. As the public code's neuron contribution pairs.
+-- feature f from its input f, (W_in W_E[f])[m] (W_U^T W_out)[f, m], of the target, and of the subcomponent of mlp_in
+-- whose largest neuron contributes most to f, with the sum of the subcomponents of mlp_out; chosen: the numbers of
+-- those. Biases are left out. As the public code's neuron contribution pairs.
 function analysis_residual_mlp.contributions(components)
   local target, list = components.target, {}
   for i = 0, target.settings.n_layers - 1 do

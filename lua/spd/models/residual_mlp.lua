@@ -52,7 +52,8 @@ end
 local function label_coefficients(settings)
   local ones = core.zeros(settings.n_features) + 1
   if settings.use_trivial_label_coeffs then return ones end
-  return ones + core.uniform({settings.n_features}, {seed = settings.label_fn_seed or 0, purpose = "label coefficients"})
+  local drawn = {seed = settings.label_fn_seed or 0, purpose = "label coefficients"}
+  return ones + core.uniform({settings.n_features}, drawn)
 end
 
 --- residual_mlp.residual(self, x, layer) -> the residual stream [..., d_embed] after the last layer
@@ -179,15 +180,13 @@ end
 
 local function loss_function(config, target)
   local importances, label = root_importances(config), residual_mlp.label_function(target, config.label_type)
+  local function apply(name, input) return model.apply(target.by_name[name], input) end
+  local function difference_of(self, x)
+    if config.loss_type == "readoff" then return self:run(x) - label(x) end
+    return residual_mlp.residual(self, x, apply) - core.matmul(label(x), self.constants.W_E)
+  end
   return function(self, x)
-    local labels, output = label(x), nil
-    if config.loss_type == "resid" then
-      output = residual_mlp.residual(self, x, function(name, input) return model.apply(self.by_name[name], input) end)
-      labels = core.matmul(labels, self.constants.W_E)
-    else
-      output = self:run(x)
-    end
-    local difference = output - labels
+    local difference = difference_of(self, x)
     if importances then difference = core.matmul(difference, importances) end
     return core.sum(difference * difference) / shape.count(difference)
   end
