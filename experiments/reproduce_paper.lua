@@ -4,7 +4,7 @@
 --
 -- Each run is a folder DIR/CASE/seed_N. Runs that are finished are kept and others resumed, so the same command goes on
 -- where it was stopped. DIR/reproduction.json records the results, those of removed run folders too;
--- DIR/reproduction.md is the table. Work from the project's folder, where configs/ is.
+-- DIR/reproduction.md shows them. Work from the project's folder, where configs/ is.
 local cli = require "spd.cli"
 local config_module = require "spd.config"
 local core = require "spd.core"
@@ -83,7 +83,7 @@ local record = reproduction.read(out .. "/" .. JSON)
 local function keep(job)
   reproduction.add(record, job.case.name, seeds.row(job.folder))
   reproduction.write(out .. "/" .. JSON, record)
-  files.write(out .. "/" .. MARKDOWN, reproduction.table(record) .. "\n")
+  files.write(out .. "/" .. MARKDOWN, reproduction.document(record))
 end
 
 local function is_finished(job) return posix.is_file(job.folder .. "/summary.json") end

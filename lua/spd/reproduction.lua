@@ -146,6 +146,16 @@ local function time_text(rows)
   return ("%.3g ms per step, %.0f s per run"):format(median, median * rows[1].of / 1000)
 end
 
+-- How the runs that are not finished go on; nil if all are.
+local function continuation_line(case, rows)
+  local seeds = values_of(rows, function(row) return row.steps < row.of and tostring(row.seed) or nil end)
+  if #seeds == 0 then return nil end
+  return {
+    "to be continued by", "",
+    ("`spdlua experiments/reproduce_paper.lua --only %s --seeds %s`"):format(case.name, table.concat(seeds, ",")),
+  }
+end
+
 local QUANTITIES = {
   {"mmcs", "MMCS"}, {"ml2r", "ML2R"}, {"contribution_correlation", "neuron contributions: correlation", "1"},
   {"contribution_slope", "neuron contributions: slope", "1"},
@@ -174,6 +184,7 @@ local function lines_of(case, rows)
   for _, name in ipairs(rows[1].names) do lines[#lines + 1] = matrix_line(rows, name) end
   lines[#lines + 1] = {"last losses, mean over seeds", "", mean_losses(rows)}
   lines[#lines + 1] = {"time, median over seeds", "", time_text(rows)}
+  lines[#lines + 1] = continuation_line(case, rows)
   return lines
 end
 
@@ -188,6 +199,60 @@ function reproduction.table(record)
     end
   end
   return table.concat(text, "\n")
+end
+
+-- ---- each run -----------------------------------------------------------------------------------
+
+local function joined(row, values)
+  local list = {}
+  for i, name in ipairs(row.names) do list[i] = tostring(values[name]) end
+  return table.concat(list, " / ")
+end
+
+local function number(format, value) return value and format:format(value) or "" end
+
+--- reproduction.runs(record) -> text
+-- A Markdown table of all recorded runs; numbers of several matrices in the order of their names.
+function reproduction.runs(record)
+  local text = {
+    "| case | seed | steps | solved | live subcomponents | target CI error | MMCS | ML2R | correlation | slope |" ..
+      " total loss | ms per step |",
+    "| --- | ---: | ---: | :---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  }
+  for _, case in ipairs(reproduction.cases) do
+    for _, row in ipairs(record[case.name] or {}) do
+      text[#text + 1] = ("| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s | %.3e | %s |"):format(case.name, row.seed,
+        row.steps, row.solved and "yes" or "no", joined(row, row.alive), joined(row, row.errors),
+        number("%.4f", row.mmcs), number("%.4f", row.ml2r), number("%.4f", row.contribution_correlation),
+        number("%.4f", row.contribution_slope), row.losses.total, number("%.3g", row.ms_per_step))
+    end
+  end
+  return table.concat(text, "\n")
+end
+
+local ABOUT = [[
+# The paper's toy models, reproduced
+
+Written by `spdlua experiments/reproduce_paper.lua`. The paper is Bushnaq, Braun and Sharkey, "Stochastic Parameter
+Decomposition", [arXiv 2506.20790](https://arxiv.org/abs/2506.20790); its values are those of its Table 1 and of its
+figures of neuron contributions. A case has the paper's settings, which are in `configs/CASE.yaml` (`configs/tms.yaml`
+for tms_5-2-id), and a target trained with those in `configs/targets/`. Runs of a case, finished ones too, are made or
+continued by
+
+    spdlua experiments/reproduce_paper.lua --only CASE --seeds A-B
+
+A seed finds the known solution if every input matrix has one subcomponent for each feature (target CI error 0), and
+every matrix as many live subcomponents as there should be. MMCS and ML2R are means over features ± their standard
+deviation, averaged over seeds. Neuron contributions are compared between the target and, for each feature, the
+subcomponent of mlp_in that contributes most. The time is that of the process that finished a run, other work on the
+machine included.
+
+]]
+
+--- reproduction.document(record) -> text
+-- All of it as a Markdown page.
+function reproduction.document(record)
+  return ABOUT .. reproduction.table(record) .. "\n\n## Each run\n\n" .. reproduction.runs(record) .. "\n"
 end
 
 return reproduction

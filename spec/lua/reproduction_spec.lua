@@ -98,6 +98,19 @@ describe("reproduction", function()
     assert.equal("not finished", found["time, median over seeds"][2])
   end)
 
+  it("the table says how a run that is not finished goes on", function()
+    local found = lines{["tms_5-2"] = {tms_row(0), tms_row(1, {steps = 500}), tms_row(4, {steps = 600})}}
+    assert.equal("`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 1,4`", found["to be continued by"][2])
+    assert.is_nil(lines{["tms_5-2"] = {tms_row(0)}}["to be continued by"])
+  end)
+
+  it("each run has a line", function()
+    local row = tms_row(1, {contribution_slope = 0.5, alive = {linear1 = 4, linear2 = 5}, solved = false})
+    local text = reproduction.runs{["tms_5-2"] = {tms_row(0), row}}
+    assert.matches("\n| tms_5%-2 | 0 | 40000 | yes | 5 / 5 | 0 / 0 | 1.0000 | 0.9900 |  |  | 1.000e%-03 | 2 |", text)
+    assert.matches("\n| tms_5%-2 | 1 | 40000 | no | 4 / 5 | 0 / 0 | 1.0000 | 0.9900 |  | 0.5000 |", text)
+  end)
+
   it("the table has the contributions of residual MLPs", function()
     local row = tms_row(0, {contribution_correlation = 0.9991, contribution_slope = 1.0142})
     row.mmcs, row.ml2r = nil, nil
