@@ -2,8 +2,8 @@
 local component_model = require "spd.component_model"
 local core = require "spd.core"
 local data = require "spd.data"
-local model = require "spd.model"
 local optimize = require "spd.optimize"
+local residual_mlp = require "spd.models.residual_mlp"
 local tms = require "spd.models.tms"
 local posix = core.posix
 
@@ -36,31 +36,13 @@ benchmark.cases.resid_mlp1 = residual_case(100, 1, 50, 100, 16, 1e-5)
 benchmark.cases.resid_mlp2 = residual_case(100, 2, 25, 400, 16, 1e-5)
 benchmark.cases.resid_mlp3 = residual_case(102, 3, 17, 500, 128, 5e-6)
 
--- Residual MLP: x W_E, then per layer r + mlp_out(relu(mlp_in r)), then W_E^T; unit rows in W_E.
-local function residual_mlp(case)
-  local function weight(rows, columns, i)
-    return core.normal({rows, columns}, {seed = 0, purpose = "target", matrix = i}) / math.sqrt(columns)
-  end
-  local embedding, layers = weight(case.n, case.d, 0), {}
-  for i = 0, case.layers - 1 do
-    layers[#layers + 1] = model.linear(("layers.%d.mlp_in"):format(i), weight(case.width, case.d, 2 * i + 1))
-    layers[#layers + 1] = model.linear(("layers.%d.mlp_out"):format(i), weight(case.d, case.width, 2 * i + 2))
-  end
-  return model.new{
-    layers = layers,
-    forward = function(_, x, layer)
-      local residual = core.matmul(x, embedding)
-      for i = 0, case.layers - 1 do
-        local hidden = core.relu(layer(("layers.%d.mlp_in"):format(i), residual))
-        residual = residual + layer(("layers.%d.mlp_out"):format(i), hidden)
-      end
-      return core.matmul(residual, core.transpose(embedding))
-    end,
-  }
-end
-
 local function target_of(case)
-  if case.layers then return residual_mlp(case) end
+  if case.layers then
+    return residual_mlp.new{
+      n_features = case.n, d_embed = case.d, d_mlp = case.width, n_layers = case.layers, act_fn_name = "relu",
+      fixed_random_embedding = true, use_trivial_label_coeffs = true,
+    }
+  end
   return tms.new{
     n_features = case.n, n_hidden = case.d, n_hidden_layers = case.hidden, fixed_identity_hidden_layers = true,
     tied_weights = true,

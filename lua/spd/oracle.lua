@@ -9,14 +9,13 @@ local component_model = require "spd.component_model"
 local errors = require "spd.errors"
 local losses = require "spd.losses"
 local model = require "spd.model"
+local residual_mlp = require "spd.models.residual_mlp"
 
 local oracle = {}
 
 oracle.tolerance = 1e-5
 
 -- ---- the target of a case -----------------------------------------------------------------------
-
-local function activation(name) return name == "gelu" and core.gelu or core.relu end
 
 local forward = {}
 
@@ -35,15 +34,9 @@ function forward.embed(_, inputs)
 end
 
 function forward.resid_mlp(case, inputs)
-  local act = activation(case.act)
-  return function(_, x, layer)
-    local residual = core.matmul(x, inputs.W_E)
-    for i = 0, case.layers - 1 do
-      local prefix = "layers." .. i .. "."
-      residual = residual + layer(prefix .. "mlp_out", act(layer(prefix .. "mlp_in", residual)))
-    end
-    return core.matmul(residual, inputs.W_U)
-  end
+  local settings = {n_layers = case.layers, act_fn_name = case.act == "gelu" and "gelu" or "relu"}
+  local subject = {settings = settings, constants = {W_E = inputs.W_E, W_U = inputs.W_U}}
+  return function(_, x, layer) return residual_mlp.forward(subject, x, layer) end
 end
 
 local function target_of(case, inputs, names)

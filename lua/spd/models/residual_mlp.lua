@@ -68,7 +68,11 @@ function residual_mlp.residual(self, x, layer)
   return residual
 end
 
-local function forward(self, x, layer) return core.matmul(residual_mlp.residual(self, x, layer), self.constants.W_U) end
+--- residual_mlp.forward(self, x, layer) -> output [..., n_features]
+-- The residual stream, read off by W_U.
+function residual_mlp.forward(self, x, layer)
+  return core.matmul(residual_mlp.residual(self, x, layer), self.constants.W_U)
+end
 
 --- residual_mlp.new(settings [, seed]) -> model
 -- settings: n_features, d_embed, d_mlp, n_layers, act_fn_name ("relu" or "gelu"), in_bias, out_bias,
@@ -86,7 +90,8 @@ function residual_mlp.new(settings, seed)
   end
   local embedding, unembedding = embeddings(settings, seed)
   return model.new{
-    kind = "residual_mlp", settings = settings, layers = layers, forward = forward,
+    kind = "residual_mlp", settings = settings, layers = layers,
+    forward = residual_mlp.forward,
     constants = {W_E = embedding, W_U = unembedding, label_coeffs = label_coefficients(settings)},
   }
 end
