@@ -56,6 +56,8 @@ struct spd_node {
   bool wanted;                                             /* by the evaluation or backward pass under way */
   bool missing;                                            /* has no data, and the backward pass will read it */
   bool has_gradient;                                       /* gradient holds a first contribution */
+  bool charged;                                            /* its cost was counted by a product that reads it */
+  spd_value instead;                                       /* of a product: what stands for it; 0, 0 if undecided */
   int forward_readers, backward_readers, gradient_writers; /* still to come */
   spd_tensor *tensor;                                      /* of a leaf */
   uint64_t version;

@@ -48,6 +48,30 @@ describe("a product over a residual stream", function()
     assert.same(expected, core.matmul(core.matmul(one, embedding), V):tensor():totable())
   end)
 
+  describe("that others read too", function()
+    -- the stream and a product of it: 3.6 million multiplications each; without the stream: 4.2 million
+    local into, out, other = normal({100, 120}, 14), normal({120, 100}, 15), normal({120, 100}, 16)
+    local wide = normal({300, 100}, 17)
+
+    it("is distributed for the first, and read by the next", function()
+      local stream = core.matmul(wide, into)
+      local expected = {core.matmul(stream, out):totable(), core.matmul(stream, other):totable()}
+      local tape <close> = core.tape()
+      local recorded = core.matmul(wide, into)
+      local first, second = core.matmul(recorded, out):tensor(), core.matmul(recorded, other):tensor()
+      assert.not_same(expected[1], first:totable())
+      assert.same(expected[2], second:totable())
+    end)
+
+    it("stays what it is for the same product", function()
+      local tape <close> = core.tape()
+      local recorded = core.matmul(wide, into)
+      local first = core.matmul(recorded, out):tensor():totable()
+      core.matmul(recorded, other)
+      assert.same(first, core.matmul(recorded, out):tensor():totable())
+    end)
+  end)
+
   it("takes no time that grows with the number of paths through a sum", function()
     local tape <close> = core.tape()
     local stream = core.matmul(x, embedding)
