@@ -252,9 +252,9 @@ static volatile sig_atomic_t interrupted;
 static bool catching;
 static struct sigaction interrupt_before, terminate_before; /* what catch_interrupt(false) puts back */
 
-/* A second signal ends the process as if none were caught. */
+/* A second signal of the same kind ends the process as if none were caught. */
 static void note_interrupt(int number) {
-  interrupted = 1;
+  interrupted = number;
   signal(number, SIG_DFL);
 }
 
@@ -272,6 +272,8 @@ static int posix_catch_interrupt(lua_State *L) {
   catching = catch;
   return 0;
 }
+
+int spdL_interrupted(void) { return interrupted; }
 
 static int posix_interrupted(lua_State *L) {
   lua_pushboolean(L, interrupted != 0);

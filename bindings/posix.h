@@ -9,6 +9,9 @@
 /* Push the absolute path of the running program, links resolved; nil if the system does not tell. */
 void spdL_push_executable(lua_State *L);
 
+/* The signal that was noted since spd.core.posix.catch_interrupt(true); 0 if none. */
+int spdL_interrupted(void);
+
 /* bindings/memory.c */
 int spdL_peak_memory_mb(lua_State *L);
 int spdL_memory_available_bytes(lua_State *L);

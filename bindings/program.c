@@ -39,10 +39,17 @@ static void close_end(int *end) {
   *end = -1;
 }
 
+/* Whoever interrupted this process may have sent the same signal to the child, and a second one of a kind ends an spdlua
+** before its checkpoint; so it gets the other one. */
+static void ask_to_end(const program *p) {
+  if (p->child > 0) kill(p->child, spdL_interrupted() == SIGTERM ? SIGINT : SIGTERM);
+}
+
 /* A started program that still runs is asked to end. */
 static int program_close(lua_State *L) {
   program *p = luaL_checkudata(L, 1, PROGRAM);
-  if (p->child > 0) kill(p->child, SIGTERM);
+  ask_to_end(p);
+  if (p->child > 0) waitpid(p->child, NULL, WNOHANG); /* no zombie stays of one that has ended by now */
   p->child = -1;
   for (int i = 0; i < 2; i++) {
     close_end(&p->in[i]);
@@ -248,8 +255,7 @@ static int program_poll(lua_State *L) {
 }
 
 static int program_terminate(lua_State *L) {
-  program *p = luaL_checkudata(L, 1, PROGRAM);
-  if (p->child > 0) kill(p->child, SIGTERM);
+  ask_to_end(luaL_checkudata(L, 1, PROGRAM));
   return 0;
 }
 

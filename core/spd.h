@@ -143,7 +143,9 @@ bool spd_backward(spd_tape *tape, int count, const spd_value *losses, const doub
 
 spd_value spd_transpose(spd_tape *tape, spd_value x); /* [m, n] -> [n, m]; free */
 spd_value spd_reshape(spd_tape *tape, spd_value x, int dimensions, const int64_t *shape);
-spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b);          /* [..., k] [k, n] -> [..., n] */
+/* [..., k] [k, n] -> [..., n]. Of a sum of products that is wider than they are, (P Q + R) b may be computed as
+** P (Q b) + R b, where that takes fewer multiplications; the choice depends on sizes and on how many rows are kept. */
+spd_value spd_matmul(spd_tape *tape, spd_value a, spd_value b);
 spd_value spd_add_bias(spd_tape *tape, spd_value x, spd_value bias);     /* [..., n] + [n] */
 spd_value spd_embedding(spd_tape *tape, spd_value ids, spd_value table); /* int32 [...], [vocabulary, d] -> [..., d] */
 spd_value spd_add(spd_tape *tape, spd_value a, spd_value b);

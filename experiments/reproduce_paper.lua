@@ -14,6 +14,7 @@ local interrupts = require "spd.interrupts"
 local processes = require "spd.processes"
 local reproduction = require "spd.reproduction"
 local seeds = require "spd.seeds"
+local target = require "spd.target"
 local posix = core.posix
 
 local options = cli.parse(arg, {
@@ -27,13 +28,12 @@ local options = cli.parse(arg, {
     {name = "out", value = "DIR", help = "the folder for runs and table (default: out/reproduction)"},
     {name = "report", help = "run nothing: write the table, with unfinished runs as they are"},
     cli.threads,
-    {name = "quiet", help = "print the table only"},
+    {name = "quiet", help = "print the table and where it is only"},
   },
 })
 if not options then return end
 
 local out, jobs = options.out or "out/reproduction", options.jobs or 1
-local scripts = arg[0]:gsub("[^/]*$", "")
 local fraction = tonumber(options.fraction or 1)
 if not fraction or fraction <= 0 or fraction > 1 then
   errors.raise(2, "--fraction", ("expected a number in (0, 1], found '%s'"):format(options.fraction))
@@ -63,10 +63,10 @@ for _, case in ipairs(reproduction.find(options.only)) do
   end
 end
 
-local JSON, MARKDOWN = "reproduction.json", "reproduction.md"
+local JSON, MARKDOWN, LOCK = "reproduction.json", "reproduction.md", "reproduction.lock"
 
 local function require_own_folder()
-  local ours = {[JSON] = true, [MARKDOWN] = true}
+  local ours = {[JSON] = true, [MARKDOWN] = true, [LOCK] = true}
   for _, case in ipairs(reproduction.cases) do ours[case.name] = true end
   for _, name in ipairs(posix.is_directory(out) and files.list(out) or {}) do
     if not ours[name] and not name:match("^reproduction.*%.tmp$") then
@@ -75,62 +75,93 @@ local function require_own_folder()
   end
 end
 
--- ---- results ------------------------------------------------------------------------------------
-
-require_own_folder()
-local record = reproduction.read(out .. "/" .. JSON)
-
-local function keep(job)
-  reproduction.add(record, job.case.name, seeds.row(job.folder))
-  reproduction.write(out .. "/" .. JSON, record)
-  files.write(out .. "/" .. MARKDOWN, reproduction.document(record))
+-- The target of a case must be the one that its config trains. target_config: of the target that there is.
+local function require_paper_target(job, target_config)
+  if not posix.is_file(target_config) then return end
+  local config = config_module.load(job.config)
+  local wanted = config_module.load_target(config.target_config, config.task_config.task_name)
+  if files.read(target_config) ~= config_module.format(wanted) then
+    errors.raise(2, target_config, "the target was not trained with the settings of " .. config.target_config,
+      "remove it to train it anew")
+  end
 end
 
-local function is_finished(job) return posix.is_file(job.folder .. "/summary.json") end
+-- ---- results ------------------------------------------------------------------------------------
 
-local function has_checkpoint(job)
-  local folder = job.folder .. "/checkpoints"
-  return posix.is_directory(folder) and #files.list(folder) > 0
+local record_path = out .. "/" .. JSON
+local table_options = options.out and "--out " .. options.out or nil
+
+-- Put a run's row, if it is given, into the record, which other processes may be writing too; and write the page.
+local function write_record(name, row)
+  local lock <close> = assert(posix.lock(out .. "/" .. LOCK))
+  local record = reproduction.read(record_path)
+  if name then reproduction.add(record, name, row) end
+  reproduction.write(record_path, record)
+  files.write(out .. "/" .. MARKDOWN, reproduction.document(record, table_options))
+  return record
+end
+
+local function keep(job)
+  require_paper_target(job, job.folder .. "/target/target_config.yaml")
+  local row = seeds.row(job.folder)
+  write_record(job.case.name, row)
+  return row
+end
+
+local function has_result(job)
+  local checkpoints = job.folder .. "/checkpoints"
+  if posix.is_file(job.folder .. "/summary.json") then return true end
+  return posix.is_directory(checkpoints) and #files.list(checkpoints) > 0
 end
 
 -- ---- the runs -----------------------------------------------------------------------------------
 
-local threads = options.threads or math.max(1, core.threads() // jobs)
+local threads, failures = options.threads or math.max(1, core.threads() // jobs), {}
 
 local function command(i)
   local job = work[i]
-  if is_finished(job) then
+  local words = seeds.command{
+    config = job.config, overrides = job.overrides, seed = job.seed, folder = job.folder, threads = threads,
+    scripts = (arg[0]:gsub("[^/]*$", "")),
+  }
+  if posix.is_file(job.folder .. "/summary.json") then
     keep(job)
     return nil
   end
+  require_paper_target(job, target.config_path((config_module.load(job.config)).pretrained_model_path))
   say(("%s, seed %d: %d of %d, in %s"):format(job.case.name, job.seed, i, #work, job.folder))
-  return seeds.command{
-    config = job.config, overrides = job.overrides, seed = job.seed, folder = job.folder, scripts = scripts,
-    threads = threads,
-  }
+  return words
 end
 
+-- A run that fails does not keep the others from being made.
 local function finished(i, status, message)
   local job = work[i]
-  seeds.check_ended(job.folder, status, message)
-  keep(job)
-  local rows = record[job.case.name]
-  for _, row in ipairs(rows) do
-    if row.seed == job.seed then
-      say(("%s, seed %d: %s"):format(job.case.name, job.seed, row.solved and "solved" or "missed"))
-    end
+  local ok, problem = pcall(seeds.check_ended, job.folder, status, message)
+  if ok then
+    say(("%s, seed %d: %s"):format(job.case.name, job.seed, keep(job).solved and "solved" or "missed"))
+  elseif not errors.is(problem) or problem.status == 130 then
+    error(problem, 0)
+  else
+    failures[#failures + 1] = problem.message
+    say("spdlua: " .. problem.message)
   end
 end
 
+require_own_folder()
+reproduction.read(record_path)
 local guard <close> = interrupts.catch()
 files.make_directory(out, true)
 if options.report then
   for _, job in ipairs(work) do
-    if is_finished(job) or has_checkpoint(job) then keep(job) end
+    if interrupts.pending() then break end
+    if has_result(job) then keep(job) end
   end
 else
   processes.run(#work, jobs, command, finished)
-  if interrupts.pending() then interrupts.stop("stopped", "the same command goes on") end
 end
-print(reproduction.table(record))
+if interrupts.pending() then interrupts.stop("stopped", "the same command goes on") end
+print(reproduction.table(write_record(), table_options))
 print("table: " .. out .. "/" .. MARKDOWN)
+if #failures > 0 then
+  errors.raise(1, out, ("%d of %d runs failed, the first: %s"):format(#failures, #work, failures[1]))
+end

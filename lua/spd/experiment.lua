@@ -135,6 +135,9 @@ local function train(subject, run, options)
   return summarize(subject, numbers, seconds, steps)
 end
 
+-- A score, where there is one.
+local function shown(number) return number == number and ("%.4f"):format(number) or "-" end
+
 --- experiment.print_scores(subject, scores)
 -- Print a row per matrix, the similarity to the target's features or neurons, and whether the known solution was found;
 -- the last two only where there is one.
@@ -152,8 +155,8 @@ function experiment.print_scores(subject, scores)
       scores.ml2r_std))
   end
   if scores.contribution_slope then
-    print(("neuron contributions: correlation %.4f, slope %.4f"):format(scores.contribution_correlation,
-      scores.contribution_slope))
+    print(("neuron contributions: correlation %s, slope %s"):format(shown(scores.contribution_correlation),
+      shown(scores.contribution_slope)))
   end
   if not known then return end
   local misses = metrics.misses(known, scores)

@@ -7,6 +7,7 @@ local json = require "spd.json"
 local metrics = require "spd.metrics"
 local core = require "spd.core"
 local errors = require "spd.errors"
+local seeds = require "spd.seeds"
 
 local reproduction = {}
 
@@ -21,8 +22,8 @@ reproduction.cases = {
   {name = "tms_40-10", steps = 40000, seeds = "0-2", paper = {mmcs = "1.000 ± 0.000", ml2r = "1.010 ± 0.007"}},
   {name = "tms_40-10-id", steps = 40000, seeds = "0-2", paper = {mmcs = "1.000 ± 0.000", ml2r = "1.031 ± 0.001"}},
   {name = "resid_mlp1", steps = 30000, seeds = "0-2", paper = {contribution_correlation = "1.000"}},
-  {name = "resid_mlp2", steps = 50000, seeds = "0-2", paper = {}},
-  {name = "resid_mlp3", steps = 200000, seeds = "0", paper = {}},
+  {name = "resid_mlp2", steps = 50000, seeds = "0-2", paper = {contribution_correlation = "0.999"}},
+  {name = "resid_mlp3", steps = 200000, seeds = "0", paper = {contribution_correlation = "0.999"}},
 }
 
 --- reproduction.find(names) -> list of cases
@@ -45,13 +46,32 @@ end
 
 -- ---- the record ---------------------------------------------------------------------------------
 
+local NEEDED = {
+  seed = "number", steps = "number", of = "number", names = "table", alive = "table", errors = "table",
+  wanted = "table", losses = "table",
+}
+
+-- Whether a decoded value is a list of rows that the tables can show.
+local function are_rows(rows)
+  local good, count = type(rows) == "table", 0
+  for _, row in pairs(good and rows or {}) do
+    count = count + 1
+    for key, wanted in pairs(NEEDED) do good = good and type(row) == "table" and type(row[key]) == wanted end
+    for _, name in ipairs(good and row.names or {}) do
+      good = good and row.alive[name] ~= nil and row.errors[name] ~= nil and row.wanted[name] ~= nil
+    end
+    good = good and type(row.losses.total) == "number"
+  end
+  return good and count == #rows
+end
+
 --- reproduction.read(path) -> record {case name -> list of rows}
 -- The rows (see seeds.row) that were recorded before; an empty record where there is no file.
 function reproduction.read(path)
   if not core.posix.is_file(path) then return {} end
   local ok, record = pcall(json.decode, files.read(path))
   local good = ok and type(record) == "table"
-  for name, rows in pairs(good and record or {}) do good = good and type(name) == "string" and type(rows) == "table" end
+  for name, rows in pairs(good and record or {}) do good = good and type(name) == "string" and are_rows(rows) end
   if not good then errors.raise(2, path, "is not a record of runs", "remove it to start a new one") end
   return record
 end
@@ -140,20 +160,25 @@ local function time_text(rows)
   local times = values_of(rows, function(row)
     return row.ms_per_step and row.ms_per_step == row.ms_per_step and row.ms_per_step or nil
   end)
-  if #times == 0 then return "not finished" end
+  if #times == 0 then return "not known" end
   table.sort(times)
   local median = times[(#times + 1) // 2]
   return ("%.3g ms per step, %.0f s per run"):format(median, median * rows[1].of / 1000)
 end
 
--- How the runs that are not finished go on; nil if all are.
-local function continuation_line(case, rows)
-  local seeds = values_of(rows, function(row) return row.steps < row.of and tostring(row.seed) or nil end)
-  if #seeds == 0 then return nil end
-  return {
-    "to be continued by", "",
-    ("`spdlua experiments/reproduce_paper.lua --only %s --seeds %s`"):format(case.name, table.concat(seeds, ",")),
+-- How the runs that are not finished go on; nil if all are. options: words of the command line, such as "--out DIR".
+local function continuation_line(case, rows, options)
+  local numbers, of = {}, nil
+  for _, row in ipairs(rows) do
+    if row.steps < row.of then numbers[#numbers + 1], of = tostring(row.seed), row.of end
+  end
+  if not of then return nil end
+  local words = {
+    "spdlua experiments/reproduce_paper.lua --only", case.name, "--seeds", table.concat(numbers, ","),
+    of ~= case.steps and ("--fraction %g"):format(of / case.steps) or nil,
   }
+  if options then words[#words + 1] = options end
+  return {"to be continued by", "", "`" .. table.concat(words, " ") .. "`"}
 end
 
 local QUANTITIES = {
@@ -162,7 +187,7 @@ local QUANTITIES = {
 }
 
 -- The lines {quantity, paper, measured} of a case.
-local function lines_of(case, rows)
+local function lines_of(case, rows, options)
   local solved = #values_of(rows, function(row) return row.solved and row or nil end)
   local at_zero = #values_of(rows, function(row)
     for _, wrong in pairs(row.errors) do
@@ -184,17 +209,18 @@ local function lines_of(case, rows)
   for _, name in ipairs(rows[1].names) do lines[#lines + 1] = matrix_line(rows, name) end
   lines[#lines + 1] = {"last losses, mean over seeds", "", mean_losses(rows)}
   lines[#lines + 1] = {"time, median over seeds", "", time_text(rows)}
-  lines[#lines + 1] = continuation_line(case, rows)
+  lines[#lines + 1] = continuation_line(case, rows, options)
   return lines
 end
 
---- reproduction.table(record) -> text
--- A Markdown table of all recorded cases: the paper's value, or the ground truth, beside what was measured.
-function reproduction.table(record)
+--- reproduction.table(record [, options]) -> text
+-- A Markdown table of all recorded cases: the paper's value, or the ground truth, beside what was measured. options:
+-- what the command that continues a run has on its command line besides cases and seeds, such as "--out DIR".
+function reproduction.table(record, options)
   local text = {"| case | quantity | paper, or ground truth | measured |", "| --- | --- | --- | --- |"}
   for _, case in ipairs(reproduction.cases) do
     local rows = record[case.name]
-    for i, line in ipairs(rows and #rows > 0 and lines_of(case, rows) or {}) do
+    for i, line in ipairs(rows and #rows > 0 and lines_of(case, rows, options) or {}) do
       text[#text + 1] = ("| %s | %s | %s | %s |"):format(i == 1 and case.name or "", table.unpack(line))
     end
   end
@@ -202,12 +228,6 @@ function reproduction.table(record)
 end
 
 -- ---- each run -----------------------------------------------------------------------------------
-
-local function joined(row, values)
-  local list = {}
-  for i, name in ipairs(row.names) do list[i] = tostring(values[name]) end
-  return table.concat(list, " / ")
-end
 
 local function number(format, value) return value and format:format(value) or "" end
 
@@ -222,7 +242,7 @@ function reproduction.runs(record)
   for _, case in ipairs(reproduction.cases) do
     for _, row in ipairs(record[case.name] or {}) do
       text[#text + 1] = ("| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s | %.3e | %s |"):format(case.name, row.seed,
-        row.steps, row.solved and "yes" or "no", joined(row, row.alive), joined(row, row.errors),
+        row.steps, row.solved and "yes" or "no", seeds.join(row, row.alive), seeds.join(row, row.errors),
         number("%.4f", row.mmcs), number("%.4f", row.ml2r), number("%.4f", row.contribution_correlation),
         number("%.4f", row.contribution_slope), row.losses.total, number("%.3g", row.ms_per_step))
     end
@@ -249,10 +269,10 @@ machine included.
 
 ]]
 
---- reproduction.document(record) -> text
--- All of it as a Markdown page.
-function reproduction.document(record)
-  return ABOUT .. reproduction.table(record) .. "\n\n## Each run\n\n" .. reproduction.runs(record) .. "\n"
+--- reproduction.document(record [, options]) -> text
+-- All of it as a Markdown page; options as in reproduction.table.
+function reproduction.document(record, options)
+  return ABOUT .. reproduction.table(record, options) .. "\n\n## Each run\n\n" .. reproduction.runs(record) .. "\n"
 end
 
 return reproduction

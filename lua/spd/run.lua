@@ -99,7 +99,10 @@ function Run:config_path() return self.directory .. "/final_config.yaml" end
 function Run:lock()
   if self.held then return end
   local lock, message = posix.try_lock(self.directory .. "/run.lock")
-  if not lock then errors.raise(2, self.directory, message or "another process is working on this run") end
+  if not lock then
+    errors.raise(2, self.directory, message or "another process is working on this run",
+      not message and "wait for it, or end it" or nil)
+  end
   self.held = lock
 end
 

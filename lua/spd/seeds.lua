@@ -63,7 +63,12 @@ function seeds.command(settings)
   local overrides = table.move(settings.overrides, 1, #settings.overrides, 1, {})
   overrides[#overrides + 1] = "seed=" .. settings.seed
   local config = config_module.load(settings.config, overrides)
-  local words = {posix.executable(), settings.scripts .. schema.decomposition_scripts[config.task_config.task_name]}
+  local task = config.task_config.task_name
+  local script = schema.decomposition_scripts[task]
+  if not script then
+    errors.raise(2, settings.config .. ": task_config.task_name", ("no target model for '%s'"):format(task))
+  end
+  local words = {posix.executable(), settings.scripts .. script}
   if posix.is_file(settings.folder .. "/final_config.yaml") then
     require_same(settings.folder, config)
     table.move({"--resume", settings.folder}, 1, 2, #words + 1, words)
@@ -76,13 +81,25 @@ function seeds.command(settings)
   return words
 end
 
+-- What a process said when it failed, in a line: not its warnings, and without the folder's name, which is said anyway.
+local function reason_of(folder, status, messages)
+  for line in messages:gmatch("[^\n]+") do
+    local reason = line:match("^spdlua: (.*)") or line
+    if not reason:find("^warning: ") then
+      local start = folder .. ": "
+      return reason:sub(1, #start) == start and reason:sub(#start + 1) or reason
+    end
+  end
+  return status > 128 and ("ended by signal %d"):format(status - 128) or ("ended with status %d"):format(status)
+end
+
 --- seeds.check_ended(folder, status, message)
 -- Raise what a process that ran seeds.command ended with, unless it did its work.
 function seeds.check_ended(folder, status, message)
   if status == 130 or interrupts.pending() then
     interrupts.stop("stopped in " .. folder, "the same command goes on")
   elseif status ~= 0 then
-    errors.raise(status or 1, folder, (tostring(message):gsub("^spdlua: ", ""):gsub("\n.*", "")))
+    errors.raise(status == 2 and 2 or 1, folder, reason_of(folder, status, message))
   end
 end
 
@@ -93,8 +110,8 @@ local function scores_so_far(directory)
   local subject, run, step = experiment.open(directory)
   local scores = analysis.score(subject)
   for _, logged in ipairs(run:metrics_rows()) do
-    for key, value in pairs(logged.step <= step and logged or {}) do
-      if key:match("^loss/") then scores[key] = value end
+    for key, value in pairs(logged) do
+      if logged.step <= step and key:match("^loss/") then scores[key] = value end
     end
   end
   scores.steps, scores.seed = step, subject.config.seed
@@ -112,7 +129,7 @@ function seeds.row(directory)
   local run = run_module.open(directory)
   local config = config_module.load(run:config_path())
   local kind = config.task_config.task_name
-  local scores = run:is_finished() and run:summary() or scores_so_far(directory)
+  local scores = run:summary() or scores_so_far(directory)
   local solution = target.kind(kind).solution(
     (config_module.load_target(directory .. "/target/target_config.yaml", kind)))
   local row = {
@@ -131,9 +148,11 @@ function seeds.row(directory)
   return row
 end
 
-local function join(names, values)
+--- seeds.join(row, values) -> text
+-- The values of a row's matrices, in the order of their names.
+function seeds.join(row, values)
   local list = {}
-  for i, name in ipairs(names) do list[i] = tostring(values[name]) end
+  for i, name in ipairs(row.names) do list[i] = tostring(values[name]) end
   return table.concat(list, " / ")
 end
 
@@ -184,7 +203,7 @@ function seeds.table(rows)
   local lines = {cells(head), cells(line)}
   for _, row in ipairs(rows) do
     local words = {
-      tostring(row.seed), row.solved and "yes" or "no", join(row.names, row.alive), join(row.names, row.errors),
+      tostring(row.seed), row.solved and "yes" or "no", seeds.join(row, row.alive), seeds.join(row, row.errors),
     }
     for _, column in ipairs(columns) do words[#words + 1] = score(row[column.key]) end
     lines[#lines + 1] = cells(words)

@@ -15,8 +15,8 @@ local function loss_of(settings, x, optimizer)
   return value:item()
 end
 
-local function stop_if_interrupted(config, progress, done)
-  if not interrupts.pending() or done >= config.steps then return end
+local function stop_if_interrupted(progress, done)
+  if not interrupts.pending() then return end
   progress:finish()
   interrupts.stop(("the target's training stopped after %d steps"):format(done), "nothing of it is kept")
 end
@@ -27,6 +27,7 @@ local function final_loss(settings, count, x)
   for i = 0, count - 1 do
     x = settings.batches:batch(settings.config.steps + i, x)
     sum = sum + loss_of(settings, x)
+    stop_if_interrupted(settings.progress, settings.config.steps)
   end
   return sum / count
 end
@@ -53,7 +54,7 @@ function target_training.run(settings)
     local done = step + 1
     local is_due = done % (config.print_freq or PRINT_FREQ) == 0 or done == config.steps
     progress:update(done, {["loss/total"] = loss}, is_due)
-    stop_if_interrupted(config, progress, done)
+    if done < config.steps then stop_if_interrupted(progress, done) end
   end
   progress:finish()
   return config.n_batches_final_losses and final_loss(settings, config.n_batches_final_losses, x) or loss

@@ -11,8 +11,10 @@ describe("reproduce_paper.lua", function()
     local _, here = posix.run{"pwd"}
     folder, project = experiment.make_folder(), here:match("[^\n]+")
     host = experiment.host:match("^/") and experiment.host or project .. "/" .. experiment.host
-    posix.run{"ln", "-s", project .. "/configs", folder .. "/configs"}
+    posix.run{"cp", "-r", project .. "/configs", folder .. "/configs"}
     assert(posix.make_directory(folder .. "/out/targets", true))
+    local config = folder .. "/configs/targets/tms_5-2.yaml" -- a target that takes no time
+    experiment.write(config, (experiment.read(config):gsub("steps: 10_000", "steps: 200")))
     experiment.make_target(folder)
     assert(posix.rename(folder .. "/target", folder .. "/out/targets/tms_5-2"))
   end)
@@ -70,11 +72,44 @@ describe("reproduce_paper.lua", function()
     assert.same({0, ""}, {status, err})
     local steps = tonumber(text:match("1 seed; steps (%d+), %*%*fewer than the paper"))
     assert.is_true(steps > 0 and steps < 2000)
-    assert.matches("not finished", text)
+    assert.matches("to be continued by", text)
     words[#words] = nil
     status, text, err = reproduce(table.unpack(words))
     assert.same({0, ""}, {status, err})
     assert.matches("1 seed; steps 2000, %*%*fewer", text)
+  end)
+
+  it("two at once in one folder keep each other's rows", function()
+    local status = posix.run{"env", "-C", folder, "sh", "-c", [[
+      "$@" --seeds 0 & "$@" --seeds 1 && wait $!]], "sh", host, project .. "/experiments/reproduce_paper.lua",
+      "--only", "tms_5-2", "--fraction", "0.00025", "--quiet"}
+    assert.equal(0, status)
+    assert.equal(2, #json.decode(experiment.read(folder .. record))["tms_5-2"])
+  end)
+
+  it("takes no run and no target with other settings for the paper's", function()
+    assert.equal(0, (reproduce("--quiet", table.unpack(SMALL))))
+    local status, _, err = reproduce("--only", "tms_5-2", "--seeds", "0", "--fraction", "0.0005", "--quiet")
+    assert.equal(2, status)
+    assert.matches("^spdlua: [^\n]*seed_0: was started with 'steps: 10', not 'steps: 20' [^\n]*\n$", err)
+    experiment.write(folder .. "/configs/targets/tms_5-2.yaml",
+      (experiment.read(folder .. "/configs/targets/tms_5-2.yaml"):gsub("steps: 200", "steps: 300")))
+    status, _, err = reproduce("--only", "tms_5-2", "--seeds", "7", "--fraction", "0.00025", "--quiet")
+    assert.equal(2, status)
+    assert.matches("^spdlua: out/targets/tms_5%-2/target_config.yaml: the target was not trained with", err)
+    status, _, err = reproduce("--report", "--quiet", table.unpack(SMALL))
+    assert.equal(2, status)
+    assert.matches("^spdlua: out/reproduction/tms_5%-2/seed_0/target/target_config.yaml: the target was not", err)
+  end)
+
+  it("makes the other runs when one fails, and says which did", function()
+    local broken = folder .. "/out/reproduction/tms_5-2/seed_0"
+    assert(posix.make_directory(broken, true))
+    experiment.write(broken .. "/stray", "")
+    local status, text, err = reproduce("--quiet", table.unpack(SMALL))
+    assert.equal(1, status)
+    assert.matches("1 of 2 runs failed, the first: [^\n]*seed_0: is not empty[^\n]*\n$", err)
+    assert.matches("1 seed; steps 10", text)
   end)
 
   it("refuses what it cannot do, in one line, and touches nothing", function()

@@ -85,6 +85,29 @@ describe("core.posix.start", function()
     assert.equal(128 + 15, (wait(program)))
   end)
 
+  -- A second signal of one kind ends an spdlua at once, and a terminal or a batch system signals parent and child.
+  it("asks with another signal than the one that ended this process", function()
+    for signal, expected in pairs{[""] = "TERM", INT = "TERM", TERM = "INT"} do
+      local status, out = posix.run({experiment.host, "-", signal}, {stdin = [[
+        local posix = require("spd.core").posix
+        posix.catch_interrupt(true)
+        local program = posix.start{"sh", "-c",
+          "trap 'echo INT; exit' INT; trap 'echo TERM; exit' TERM; echo ready; while :; do sleep 0.05; done"}
+        posix.sleep(0.3)
+        if arg[1] ~= "" then posix.run{"kill", "-" .. arg[1], tostring(posix.pid())} end
+        program:terminate()
+        local text
+        repeat
+          posix.sleep(0.02)
+          local ended, output = program:poll()
+          text = output
+        until ended
+        io.write(text)
+      ]]})
+      assert.same({0, "ready\n" .. expected .. "\n"}, {status, out})
+    end
+  end)
+
   it("ends a program that is closed", function()
     local pid
     do

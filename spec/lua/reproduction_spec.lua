@@ -61,7 +61,8 @@ describe("reproduction", function()
   end)
 
   it("refuses a file that is no record", function()
-    for _, text in ipairs{"", "{", "[1]", "3", '{"tms_5-2": 1}'} do
+    for _, text in ipairs{"", "{", "[1]", "3", '{"tms_5-2": 1}', '{"tms_5-2": [1]}', '{"tms_5-2": [{"seed": 0}]}',
+      '{"tms_5-2": {"a": 1}}'} do
       experiment.write(folder .. "/record.json", text)
       local ok, err = pcall(reproduction.read, folder .. "/record.json")
       assert.is_false(ok, text)
@@ -95,13 +96,16 @@ describe("reproduction", function()
   it("the table says when a run is shorter than the paper's", function()
     local found = lines{["tms_5-2"] = {tms_row(0, {steps = 500, ms_per_step = false})}}
     assert.equal("1 seed; steps 500, **fewer than the paper**", found.runs[2])
-    assert.equal("not finished", found["time, median over seeds"][2])
+    assert.equal("not known", found["time, median over seeds"][2])
   end)
 
   it("the table says how a run that is not finished goes on", function()
     local found = lines{["tms_5-2"] = {tms_row(0), tms_row(1, {steps = 500}), tms_row(4, {steps = 600})}}
     assert.equal("`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 1,4`", found["to be continued by"][2])
     assert.is_nil(lines{["tms_5-2"] = {tms_row(0)}}["to be continued by"])
+    local text = reproduction.table({["tms_5-2"] = {tms_row(2, {steps = 5, of = 400})}}, "--out here")
+    assert.matches("`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 2 --fraction 0.01 --out here`", text,
+      1, true)
   end)
 
   it("each run has a line", function()

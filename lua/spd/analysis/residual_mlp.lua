@@ -6,7 +6,8 @@ local residual_mlp = require "spd.models.residual_mlp"
 local analysis_residual_mlp = {}
 
 local FEATURES_DRAWN = 10 -- of the neuron contributions, one by one
-local RESPONSE_POINTS = 41
+local RESPONSE_POINTS, FEWEST_POINTS = 41, 5
+local MOST_RESPONSES = 2e6 -- numbers that are kept of a panel: fewer points where there are many features
 
 -- ---- neuron contributions -----------------------------------------------------------------------
 
@@ -107,9 +108,10 @@ end
 -- of {name =, outputs = by magnitude rows [n_features][n_features]}.
 function analysis_residual_mlp.responses(model, label_type, components)
   local n, magnitudes, labels = model.settings.n_features, {}, {}
+  local points = math.floor(math.max(FEWEST_POINTS, math.min(RESPONSE_POINTS, MOST_RESPONSES / (n * n))))
   local label = residual_mlp.label_function(model, label_type)
-  for k = 1, RESPONSE_POINTS do
-    magnitudes[k] = -1 + 2 * (k - 1) / (RESPONSE_POINTS - 1)
+  for k = 1, points do
+    magnitudes[k] = -1 + 2 * (k - 1) / (points - 1)
     labels[k] = label(core.zeros(1, n) + magnitudes[k]):totable()[1]
   end
   local panels = {{name = "Target", outputs = responses(n, magnitudes, function(x) return model:run(x) end)}}

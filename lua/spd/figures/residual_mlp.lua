@@ -171,7 +171,7 @@ function residual_mlp.pairs(layers, options)
   page:text(left + size / 2, top + size + 46, "Target model", {size = LABEL_SIZE})
   page:text(left - AXIS_COLUMN + 14, top + size / 2, "The best subcomponent of mlp_in",
     {size = LABEL_SIZE, rotate = true})
-  if options.contribution_correlation then
+  if options.contribution_correlation and options.contribution_correlation == options.contribution_correlation then
     page:text(left + 16, top + 18, ("correlation %.4f, slope %.4f (dashed: y = x)"):format(
       options.contribution_correlation, options.contribution_slope), {size = LABEL_SIZE, align = "left"})
   end

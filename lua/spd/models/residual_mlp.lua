@@ -131,12 +131,12 @@ function residual_mlp.model_bytes(config)
 end
 
 --- residual_mlp.training_bytes(config) -> bytes
--- What its training takes: gradients and two moments of all weights, and about six buffers for every layer's output of
--- a batch.
+-- What its training takes: gradients and two moments of all weights, about six buffers for every layer's output of a
+-- batch, and diagonal matrices of label coefficients and importances while they are made.
 function residual_mlp.training_bytes(config)
   local c = config.resid_mlp_config
   local outputs = 3.0 * c.n_features + c.n_layers * (0.0 + c.d_embed + c.d_mlp)
-  return 4 * residual_mlp.model_bytes(config) + 4 * 6 * config.batch_size * outputs
+  return 4 * residual_mlp.model_bytes(config) + 4 * 6 * config.batch_size * outputs + 4 * 4.0 * c.n_features ^ 2
 end
 
 --- residual_mlp.n_features(config) -> number of inputs, from a target-training config.
@@ -156,19 +156,16 @@ end
 
 -- ---- training -----------------------------------------------------------------------------------
 
+-- A diagonal matrix of the entries of a tensor [n].
 local function diagonal(values)
-  local rows = {}
-  for i = 1, #values do
-    rows[i] = {}
-    for j = 1, #values do rows[i][j] = i == j and values[i] or 0 end
-  end
-  return core.tensor(rows)
+  local n = values:size(1)
+  return core.eye(n) * core.matmul(core.zeros(n, 1) + 1, core.reshape(values, 1, n))
 end
 
 --- residual_mlp.label_function(model, label_type) -> function(x) -> labels [..., n_features]
 -- What the target learns of inputs x with its label coefficients c: act(c x) + x ("act_plus_resid"), or |c x| ("abs").
 function residual_mlp.label_function(self, label_type)
-  local scale, act = diagonal(self.constants.label_coeffs:totable()), activations[self.settings.act_fn_name]
+  local scale, act = diagonal(self.constants.label_coeffs), activations[self.settings.act_fn_name]
   return function(x)
     local scaled = core.matmul(x, scale)
     return label_type == "abs" and core.absolute(scaled) or act(scaled) + x
@@ -180,7 +177,7 @@ local function root_importances(config)
   if not config.importance_val or config.importance_val == 1 then return nil end
   local roots = {}
   for i = 1, config.resid_mlp_config.n_features do roots[i] = math.sqrt(config.importance_val ^ (i - 1)) end
-  return diagonal(roots)
+  return diagonal(core.tensor(roots))
 end
 
 local function loss_function(config, target)
