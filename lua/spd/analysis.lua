@@ -15,14 +15,16 @@ local function draw(subject, name, ...)
 end
 
 --- analysis.score(subject) -> table
--- subject: as experiment.subject makes it. The result has n_alive and target_ci_error (objects matrix ->
--- integer), target_ci_error_total, and what spd.analysis.tms or spd.analysis.residual_mlp adds.
+-- subject: as experiment.subject makes it. The result has n_alive, target_ci_error and, with tolerance 0.2 in place of
+-- 0.1, target_ci_error_0p2 (objects matrix -> integer), target_ci_error_total, and what spd.analysis.tms or
+-- spd.analysis.residual_mlp adds.
 function analysis.score(subject)
   local components = subject.components
   local scores = {n_alive = evaluate.alive(components, subject.evaluation_data, subject.config)}
   if subject.solution then
     local lower = evaluate.one_hot_importances(components, subject.n_features, evaluate.magnitude)
     scores.target_ci_error, scores.target_ci_error_total = metrics.target_ci_error(lower, subject.solution)
+    scores.target_ci_error_0p2 = metrics.target_ci_error(lower, subject.solution, 0.2)
   end
   local special = of_kind[subject.kind]
   for key, value in pairs(special and special.scores(subject) or {}) do scores[key] = value end

@@ -120,11 +120,12 @@ end
 
 local KEPT = {"mmcs", "mmcs_std", "ml2r", "ml2r_std", "contribution_correlation", "contribution_slope", "ms_per_step"}
 
---- seeds.row(directory) -> {seed =, steps =, of =, solved =, names =, alive =, errors =, wanted =, losses =, ...}
+--- seeds.row(directory) -> {seed =, steps =, of =, solved =, names =, alive =, errors =, errors_0p2 =, wanted =, ...}
 -- The result of a run: the steps it has made of those of its config, and whether it is the known solution of the
--- matrices that were decomposed (see metrics.misses). By name of these: live subcomponents, target CI error, and how
--- many should be live; the last losses by name; and those of mmcs, mmcs_std, ml2r, ml2r_std, contribution_correlation,
--- contribution_slope and ms_per_step that there are. A run without a checkpoint is an error.
+-- matrices that were decomposed (see metrics.misses). By name of these: live subcomponents, target CI error, that with
+-- tolerance 0.2 where the run has it, and how many should be live. losses: the last ones by name. Further those of
+-- mmcs, mmcs_std, ml2r, ml2r_std, contribution_correlation, contribution_slope and ms_per_step that there are. A run
+-- without summary and checkpoint is an error.
 function seeds.row(directory)
   local run = run_module.open(directory)
   local config = config_module.load(run:config_path())
@@ -135,6 +136,7 @@ function seeds.row(directory)
   local row = {
     seed = scores.seed, steps = scores.steps, of = config.steps, names = {}, wanted = {}, losses = {},
     solved = #metrics.misses(solution, scores) == 0, alive = scores.n_alive, errors = scores.target_ci_error,
+    errors_0p2 = scores.target_ci_error_0p2,
   }
   for name, one in pairs(solution) do
     if row.alive[name] then row.names[#row.names + 1], row.wanted[name] = name, one.n or one.k end

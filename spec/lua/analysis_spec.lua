@@ -81,7 +81,21 @@ describe("analysis.score", function()
     assert.equal(0.75, evaluate.magnitude)
     local scores = analysis.score(subject_of())
     assert.same({linear1 = 0, linear2 = 0}, scores.target_ci_error)
+    assert.same({linear1 = 0, linear2 = 0}, scores.target_ci_error_0p2)
     assert.equal(0, scores.target_ci_error_total)
+  end)
+
+  it("says how much of an error a higher tolerance leaves", function()
+    local subject = subject_of()
+    local importances = subject.components.importances
+    function subject.components.importances(...)
+      local lower, upper = importances(...)
+      for name, g in pairs(lower) do lower[name] = g * 0.85 end
+      return lower, upper
+    end
+    local scores = analysis.score(subject)
+    assert.same({linear1 = 3, linear2 = 3}, scores.target_ci_error)
+    assert.same({linear1 = 0, linear2 = 0}, scores.target_ci_error_0p2)
   end)
 
   it("counts what is alive in each matrix", function()

@@ -93,6 +93,13 @@ describe("reproduction", function()
       found["linear1: live subcomponents; target CI error"][2])
   end)
 
+  it("the table has errors with a higher tolerance where all runs have them", function()
+    local with = {errors = {linear1 = 2, linear2 = 0}, errors_0p2 = {linear1 = 1, linear2 = 0}}
+    local line = "linear1: live subcomponents; target CI error"
+    assert.equal("5; 2; with tolerance 0.2: 1", lines{["tms_5-2"] = {tms_row(0, with)}}[line][2])
+    assert.equal("5 (2 of 2); 0 (1 of 2), 2 (1 of 2)", lines{["tms_5-2"] = {tms_row(0, with), tms_row(1)}}[line][2])
+  end)
+
   it("the table says when a run is shorter than the paper's", function()
     local found = lines{["tms_5-2"] = {tms_row(0, {steps = 500, ms_per_step = false})}}
     assert.equal("1 seed; steps 500, **fewer than the paper**", found.runs[2])
