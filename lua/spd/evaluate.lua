@@ -102,7 +102,10 @@ end
 function evaluate.histograms(components, x)
   local BINS = 100
   local _, inputs = components:run_target(x)
-  local function above(g, threshold) return math.tointeger(core.sum(core.greater(g, threshold)):item()) end
+  local function above(g, threshold)
+    local tape <close> = core.tape() -- frees at once what would be garbage of a hundred batches
+    return math.tointeger(core.sum(core.greater(g, threshold)):item())
+  end
   local histograms, examples = {}, nil
   for name, g in pairs((components:importances(inputs))) do
     local negative, counts = above(-g, 0), {}
