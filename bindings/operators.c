@@ -226,7 +226,8 @@ static int core_fill_sparse_features(lua_State *L) {
 static const spdL_function functions[] = {
     {"transpose", core_transpose, "transpose(x) -> y\n[m, n] -> [n, m]. On a tape this costs nothing."},
     {"reshape", core_reshape, "reshape(x, d1, d2, ...) -> y\nThe same elements in another shape."},
-    {"matmul", core_matmul, "matmul(a, b) -> y\n"
+    {"matmul", core_matmul,
+     "matmul(a, b) -> y\n"
      "Matrix product: [..., k] [k, n] -> [..., n]. On a tape, that of a wide sum of products may be computed term by term."},
     {"linear", core_linear,
      "linear(x, weight [, bias]) -> y\n"

@@ -266,10 +266,10 @@ continued by
 A seed finds the known solution if every input matrix has one subcomponent for each feature (target CI error 0), and
 every matrix as many live subcomponents as there should be. MMCS and ML2R are means over features ± their standard
 deviation, averaged over seeds. Neuron contributions are compared between the target and, for each feature, the
-subcomponent of mlp_in that contributes most. Of a target CI error, an importance on the diagonal that is a little below
-0.9 is no fault of a run: where one of several layers contributes little to a feature, the losses together are smallest
-with such an importance. With tolerance 0.2 these do not count. The time is that of the process that finished a run, other work on the
-machine included.
+subcomponent of mlp_in that contributes most. Of a target CI error, an importance on the diagonal that is a little
+below 0.9 is no fault of a run: where one of several layers contributes little to a feature, the losses together are
+smallest with such an importance. With tolerance 0.2 these do not count. The time is that of the process that finished
+a run, other work on the machine included.
 
 ]]
 

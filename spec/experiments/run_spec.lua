@@ -213,7 +213,7 @@ describe("a decomposition", function()
     assert.is_truthy(lock)
     local status, _, err = experiment.decompose("--resume", out, "--quiet")
     assert.equal(2, status)
-    assert.equal(("spdlua: %s: another process is working on this run\n"):format(out), err)
+    assert.equal(("spdlua: %s: another process is working on this run (wait for it, or end it)\n"):format(out), err)
   end)
 
   it("stops at a loss that is not finite, and keeps the last good checkpoint", function()
