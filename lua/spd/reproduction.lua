@@ -263,6 +263,8 @@ continued by
 
     spdlua experiments/reproduce_paper.lua --only CASE --seeds A-B
 
+The numbers are in `experiments/reproduction.json` too. Copied to `out/reproduction/`, it is what the script adds to.
+
 A seed finds the known solution if every input matrix has one subcomponent for each feature (target CI error 0), and
 every matrix as many live subcomponents as there should be. MMCS and ML2R are means over features ± their standard
 deviation, averaged over seeds. Neuron contributions are compared between the target and, for each feature, the
