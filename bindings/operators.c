@@ -66,6 +66,7 @@ BINARY(add_bias)
 BINARY(embedding)
 BINARY(squared_error)
 BINARY(softmax_kl)
+BINARY(cross_entropy)
 
 static int core_affine(lua_State *L) {
   const spdL_tape tape = begin(L, 3);
@@ -258,6 +259,10 @@ static const spdL_function functions[] = {
     {"softmax_kl", core_softmax_kl,
      "softmax_kl(target, prediction) -> scalar\n"
      "KL(softmax(target) || softmax(prediction)) over the last dimension, averaged over all rows."},
+    {"cross_entropy", core_cross_entropy,
+     "cross_entropy(logits, labels) -> scalar\n"
+     "Mean of -log softmax(logits)[label] over the rows whose label is not negative: logits [..., n], int32 labels [...]\n"
+     "counted from 0; 0 where no row counts."},
     {"compact", core_compact,
      "compact(x) -> value\n"
      "Put a batch x [..., n] on the tape with its all-zero rows kept once and counted with their number: every\n"

@@ -65,6 +65,37 @@ INLINE spd_real sum_lanes(vec v) {
   return v[0];
 }
 
+/* Numbers of double precision, as many as a vec has, for sums. */
+#if defined(SPD_DOUBLE)
+typedef vec wide;
+INLINE wide widen(vec v) { return v; }
+#else
+typedef double wide __attribute__((vector_size(2 * VECTOR_BYTES)));
+INLINE wide widen(vec v) { return __builtin_convertvector(v, wide); }
+#endif
+
+INLINE double sum_wide(wide v) {
+  double sum[LANES];
+  memcpy(sum, &v, sizeof sum);
+  for (int width = LANES / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) sum[i] += sum[i + width];
+  return sum[0];
+}
+
+/* The numbers of x, at most LANES of them, filled up. */
+INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
+  spd_real part[LANES];
+  if (count >= LANES) return load(x);
+  for (int i = 0; i < LANES; i++) part[i] = i < count ? x[i] : fill;
+  return load(part);
+}
+INLINE void store_some(spd_real *x, vec v, int64_t count) {
+  if (count >= LANES)
+    store(x, v);
+  else
+    for (int64_t i = 0; i < count; i++) x[i] = v[i];
+}
+
 /*
 ** GELU, z Phi(z) with the standard normal distribution function Phi, and its slope, Phi(z) + z phi(z). Phi and the slope
 ** are correct to 4e-7 absolutely, which is what float32 keeps of a number near 1. NaN comes out as NaN.
@@ -74,6 +105,12 @@ INLINE spd_real sum_lanes(vec v) {
 ** uses the C library.
 */
 #if defined(SPD_DOUBLE)
+INLINE vec exp_of(vec x) {
+  vec y;
+  for (int i = 0; i < LANES; i++) y[i] = exp(x[i]);
+  return y;
+}
+
 INLINE vec gelu_of(vec z, vec *slope) {
   vec y;
   for (int i = 0; i < LANES; i++) {
@@ -112,6 +149,28 @@ INLINE vec reciprocal(vec x) {
 #else
   return 1.0f / x;
 #endif
+}
+
+/*
+** exp(x), correct to 2 units in the last place; below -87.3, where the result would be denormal, 0; infinite above 88.7; NaN
+** of NaN. x = n log 2 + r with |r| <= log(2)/2 (Cody and Waite 1980, log 2 in two parts); exp(r) = 1 + r + r^2 q(r), with q
+** fitted for this project to 4e-9.
+*/
+INLINE vec exp_of(vec x) {
+  const vec limited = at_most(at_least(x, -88.0f), 88.8f);
+  const vec round =
+      splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer, which the lowest bits then hold */
+  const vec shifted = limited * 1.44269504f + round, n = shifted - round;
+  const vec r = (limited - n * 0.693359375f) + n * 2.12194440e-4f;
+  vec q = r * 1.381166245e-3f + 8.370134814e-3f;
+  q = q * r + 4.166852827e-2f;
+  q = q * r + 1.666650872e-1f;
+  q = q * r + 4.999999263e-1f;
+  const vec p = q * (r * r) + r + 1.0f;
+  /* 2^n in two steps, since 2^128 is not a number */
+  const bits whole = (bits)shifted - (bits)round, half = whole >> 1, rest = whole - half;
+  const vec y = p * (vec)((half + 127) << 23) * (vec)((rest + 127) << 23);
+  return choose(x < -87.3f, splat(0), choose(x > 88.722839f, splat(INFINITY), y));
 }
 
 INLINE vec gelu_of(vec z, vec *slope) {
