@@ -62,7 +62,7 @@ for _, n in ipairs{1, 127, 129} do
   case("softmax_kl, " .. n .. " rows", function(core, a, b) return core.softmax_kl(a, b) end, {n, 4}, {n, 4})
 end
 
--- Logits h W as wide as a vocabulary, of which only parts are stored; W is made of a few numbers, as stored or transposed.
+-- Logits h W as wide as a vocabulary, of which only parts are stored; W is made of few numbers, seen as stored or not.
 local WIDE = 1030
 local function unembed(core, h, w, transposed)
   local W = core.normal({2, WIDE}, {seed = 5, purpose = "spec"})
