@@ -56,6 +56,8 @@ UNARY(transpose)
 UNARY(absolute)
 UNARY(relu)
 UNARY(gelu)
+UNARY(gelu_tanh)
+UNARY(silu)
 UNARY(lower_leaky)
 UNARY(upper_leaky)
 UNARY(sum)
@@ -100,6 +102,34 @@ static int core_linear(lua_State *L) {
   spd_value y = spd_matmul(tape.tape, x, spd_transpose(tape.tape, weight));
   if (!lua_isnil(L, 3)) y = spd_add_bias(tape.tape, y, spdL_check_value(L, 3, &tape));
   return finish(L, &tape, y);
+}
+
+static int core_columns(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  const lua_Integer first = spdL_check_integer(L, 2), count = spdL_check_integer(L, 3);
+  return finish(L, &tape, spd_columns(tape.tape, spdL_check_value(L, 1, &tape), first, count));
+}
+
+static int core_rms_norm(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  const double epsilon = spdL_check_number(L, 3);
+  const spd_value x = spdL_check_value(L, 1, &tape), weight = spdL_check_value(L, 2, &tape);
+  return finish(L, &tape, spd_rms_norm(tape.tape, x, weight, epsilon));
+}
+
+static int core_layer_norm(lua_State *L) {
+  const spdL_tape tape = begin(L, 4);
+  const double epsilon = spdL_check_number(L, 4);
+  spd_value input[3];
+  for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_layer_norm(tape.tape, input[0], input[1], input[2], epsilon));
+}
+
+static int core_rotary(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  spd_value input[3];
+  for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_rotary(tape.tape, input[0], input[1], input[2]));
 }
 
 static int core_compact(lua_State *L) {
@@ -247,6 +277,24 @@ static const spdL_function functions[] = {
     {"absolute", core_absolute, "absolute(x) -> y\n|x|, elementwise."},
     {"relu", core_relu, "relu(x) -> y\nmax(x, 0), elementwise."},
     {"gelu", core_gelu, "gelu(x) -> y\nx Phi(x), elementwise, with the exact normal distribution function."},
+    {"gelu_tanh", core_gelu_tanh,
+     "gelu_tanh(x) -> y\nx/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), elementwise: an approximation of gelu."},
+    {"silu", core_silu, "silu(x) -> y\nx / (1 + exp(-x)), elementwise."},
+    {"rms_norm", core_rms_norm,
+     "rms_norm(x, weight, epsilon) -> y\n"
+     "Each row of x [..., n] over the root of its mean square, times weight [n]: weight x / sqrt(mean(x^2) + epsilon)."},
+    {"layer_norm", core_layer_norm,
+     "layer_norm(x, weight, bias, epsilon) -> y\n"
+     "Each row of x [..., n] with mean 0 and variance 1, times weight [n], plus bias [n]: with the deviations d from\n"
+     "the row's mean, weight d / sqrt(mean(d^2) + epsilon) + bias."},
+    {"rotary", core_rotary,
+     "rotary(x, cosine, sine) -> y\n"
+     "Rotary position embedding of x [..., T, heads d]: columns i and i + d/2 of each head are turned by the angle\n"
+     "whose cosine and sine are in column i of the tables [P, d/2], P >= T, in the row of the position, which is the\n"
+     "index in the last dimension but one. No gradient passes to the tables."},
+    {"columns", core_columns,
+     "columns(x, first, count) -> y\n"
+     "Columns first ... first + count - 1 of x [..., n], counted from 0 -> [..., count]."},
     {"lower_leaky", core_lower_leaky,
      "lower_leaky(x) -> g\nThe causal importance for masks: 0.01x below 0, x in [0, 1], 1 above."},
     {"upper_leaky", core_upper_leaky,

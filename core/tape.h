@@ -121,6 +121,15 @@ typedef struct {
 } spd_product;
 bool spd_multiply_matrices(spd_tape *tape, const spd_product *product);
 
+/* out [columns] (+)= sum of the rows of x, each times its weight (NULL: 1): parts of rows, then the parts in order. */
+typedef struct {
+  spd_real *out;
+  const spd_real *x, *weight;
+  int64_t rows, columns;
+  bool add;
+} spd_row_sum;
+bool spd_add_up_rows(spd_tape *tape, const spd_row_sum *sum);
+
 /* Temporary memory for one forward or backward function. */
 void *spd_borrow(spd_tape *tape, size_t bytes, size_t *capacity);
 void spd_give_back(spd_tape *tape, void *memory, size_t capacity);

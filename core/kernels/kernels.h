@@ -24,6 +24,8 @@ typedef struct {
 typedef enum {
   SPD_MAP_RELU,
   SPD_MAP_GELU,
+  SPD_MAP_GELU_TANH,
+  SPD_MAP_SILU,
   SPD_MAP_ABSOLUTE,
   SPD_MAP_LOWER_LEAKY,
   SPD_MAP_UPPER_LEAKY,
@@ -74,6 +76,17 @@ typedef struct spd_kernels {
   void (*softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                               const spd_real *target, const spd_real *prediction, double scale, int64_t columns);
 
+  /* One row: y = weight (x - mean) / sqrt(mean((x - mean)^2) + epsilon) + bias, where mean is 0 unless centred and
+  ** bias may be NULL. The gradient kernel adds to dweight; dx, dweight may be NULL. */
+  void (*normalize)(spd_real *y, const spd_real *x, const spd_real *weight, const spd_real *bias, int64_t columns,
+                    bool centred, double epsilon);
+  void (*normalize_gradient)(spd_real *dx, bool add, spd_real *dweight, const spd_real *dy, const spd_real *x,
+                             const spd_real *weight, int64_t columns, bool centred, double epsilon);
+
+  /* One row of heads: columns i and i + half of each are turned by an angle, or back by it where `back` is set. */
+  void (*rotate)(spd_real *y, const spd_real *x, const spd_real *cosine, const spd_real *sine, int64_t heads,
+                 int64_t half, bool back, bool add);
+
   /* One AdamW update of n numbers; decay = 1 - rate * weight decay, rate1 = rate / (1 - beta1^t),
   ** correction2 = sqrt(1 - beta2^t). delta receives the change when not NULL, and x is left alone. */
   void (*adamw)(spd_real *x, spd_real *delta, spd_real *m, spd_real *v, const spd_real *gradient, int64_t n,
@@ -96,6 +109,9 @@ typedef struct spd_kernels {
   X(gate_mlp_gradient, isa)     \
   X(softmax_kl, isa)            \
   X(softmax_kl_gradient, isa)   \
+  X(normalize, isa)             \
+  X(normalize_gradient, isa)    \
+  X(rotate, isa)                \
   X(adamw, isa)
 
 #define SPD_DECLARE_KERNEL(name, isa) __typeof__(*((spd_kernels *)0)->name) spd_kernel_##name##_##isa;
