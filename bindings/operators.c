@@ -142,6 +142,16 @@ static int core_compact(lua_State *L) {
   return finish(L, &tape, spd_leaf_compact(tape.tape, tensor));
 }
 
+static int core_attention(lua_State *L) {
+  const spdL_tape tape = begin(L, 6);
+  const int64_t heads = spdL_check_integer(L, 4);
+  const double scale = spdL_check_number(L, 5);
+  const int64_t window = lua_isnil(L, 6) ? 0 : spdL_check_integer(L, 6);
+  const spd_value q = spdL_check_value(L, 1, &tape), k = spdL_check_value(L, 2, &tape),
+                  v = spdL_check_value(L, 3, &tape);
+  return finish(L, &tape, spd_attention(tape.tape, q, k, v, heads, scale, window));
+}
+
 /* ---- arithmetic ---------------------------------------------------------------------------- */
 
 /* a + b, a - b with numbers on either side: scale and shift. */
@@ -306,6 +316,11 @@ static const spdL_function functions[] = {
     {"softmax_kl", core_softmax_kl,
      "softmax_kl(target, prediction) -> scalar\n"
      "KL(softmax(target) || softmax(prediction)) over the last dimension, averaged over all rows."},
+    {"attention", core_attention,
+     "attention(q, k, v, heads, scale [, window]) -> y\n"
+     "Causal attention: q [B, T, heads*d], k and v [B, T, kv_heads*d] -> [B, T, heads*d]. Row i of a head is the mean of\n"
+     "rows j <= i of v, weighted with the softmax over j of scale q_i . k_j. Each head of k and v serves heads/kv_heads\n"
+     "neighbouring heads of q. With a window above 0, row i sees only the rows j > i - window."},
     {"compact", core_compact,
      "compact(x) -> value\n"
      "Put a batch x [..., n] on the tape with its all-zero rows kept once and counted with their number: every\n"

@@ -168,6 +168,13 @@ spd_value spd_sum_columns(spd_tape *tape, spd_value x);                         
 spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b);            /* sum (a-b)^2 -> scalar */
 /* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar */
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
+/*
+** Causal attention: q [B, T, heads d], k and v [B, T, kv_heads d] -> [B, T, heads d]. Each head of k and v serves
+** heads / kv_heads neighbouring heads of q. Row i is the mean of rows j <= i of v, weighted with the softmax over j of
+** scale q_i . k_j; with a window above 0 only of those with j > i - window. Scores are made block by block.
+*/
+spd_value spd_attention(spd_tape *tape, spd_value q, spd_value k, spd_value v, int64_t heads, double scale,
+                        int64_t window);
 
 /* Of each row of x [..., n], with weight and bias [n]: weight x / sqrt(mean(x^2) + epsilon), epsilon > 0; and with the
 ** deviations d from the row's mean: weight d / sqrt(mean(d^2) + epsilon) + bias. */

@@ -19,7 +19,7 @@ typedef struct spd_node spd_node;
 
 /* What distinguishes two nodes of the same operator on the same inputs. */
 typedef struct {
-  double a, b;
+  double a, b, c;
   spd_draw draw;
   spd_map map;
 } spd_attributes;

@@ -87,6 +87,11 @@ typedef struct spd_kernels {
   void (*rotate)(spd_real *y, const spd_real *x, const spd_real *cosine, const spd_real *sine, int64_t heads,
                  int64_t half, bool back, bool add);
 
+  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. */
+  void (*softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns);
+  /* The same, and in place of dy, the gradient of the softmax, that of x; 0 outside of the range. */
+  void (*softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int64_t end, int64_t columns);
+
   /* One AdamW update of n numbers; decay = 1 - rate * weight decay, rate1 = rate / (1 - beta1^t),
   ** correction2 = sqrt(1 - beta2^t). delta receives the change when not NULL, and x is left alone. */
   void (*adamw)(spd_real *x, spd_real *delta, spd_real *m, spd_real *v, const spd_real *gradient, int64_t n,
@@ -112,6 +117,8 @@ typedef struct spd_kernels {
   X(normalize, isa)             \
   X(normalize_gradient, isa)    \
   X(rotate, isa)                \
+  X(softmax, isa)               \
+  X(softmax_gradient, isa)      \
   X(adamw, isa)
 
 #define SPD_DECLARE_KERNEL(name, isa) __typeof__(*((spd_kernels *)0)->name) spd_kernel_##name##_##isa;

@@ -97,5 +97,24 @@ rows("stochastic_mask", function(core, h, g) return core.stochastic_mask(h, g, {
 rows("given_mask", function(core, h, g)
   return core.stochastic_mask(h, g, core.uniform(h.shape, {seed = 4}))
 end, by(6), by(6))
+for _, length in ipairs{0, 1, 3, 63, 64, 65, 130} do -- blocks have 64 rows
+  case("attention, length " .. length, function(core, q, k, v)
+    return core.attention(q, k, v, 2, 0.7)
+  end, {1, length, 2}, {1, length, 1}, {1, length, 1})
+end
+case("attention, grouped queries", function(core, q, k, v)
+  return core.attention(q, k, v, 6, 0.5)
+end, {2, 7, 18}, {2, 7, 6}, {2, 7, 6})
+for _, window in ipairs{1, 2, 5, 18, 19, 100} do
+  case("attention, window " .. window, function(core, q, k, v)
+    return core.attention(q, k, v, 4, 0.5, window)
+  end, {2, 19, 8}, {2, 19, 4}, {2, 19, 4})
+end
+case("attention, window over blocks", function(core, q, k, v)
+  return core.attention(q, k, v, 1, 1, 70)
+end, {1, 150, 1}, {1, 150, 1}, {1, 150, 1})
+case("attention of a value to itself", function(core, x) return core.attention(x, x, x, 2, 1) end, {2, 5, 4})
+case("attention, no batch", function(core, q, k, v) return core.attention(q, k, v, 1, 1) end,
+  {0, 3, 2}, {0, 3, 2}, {0, 3, 2})
 
 return cases
