@@ -178,29 +178,5 @@ INLINE vec gelu_of(vec z, vec *slope) {
 }
 #endif
 
-/*
-** e^x to 2 units in the last place; 0 below -104, infinity above 89, NaN for NaN. With n the integer nearest to
-** x / ln 2 and r = x - n ln 2 it is 2^n (1 + r + r^2 P(r)), where P interpolates (e^r - 1 - r) / r^2 at the Chebyshev
-** points of |r| <= ln 2 / 2. 2^n is applied in two halves, each of which is a normal number.
-*/
-#if defined(SPD_DOUBLE)
-INLINE vec exp_of(vec x) {
-  for (int i = 0; i < LANES; i++) x[i] = exp(x[i]);
-  return x;
-}
-#else
-INLINE vec exp_of(vec x) {
-  const vec z = at_most(at_least(x, -104.0f), 89.0f), shift = splat(12582912.0f); /* its last bit counts ones */
-  const vec shifted = z * 1.44269504f + shift, n = shifted - shift;
-  const vec r = (z - n * 0.693359375f) + n * 2.12194440e-4f; /* ln 2 in two parts; n times the first one is exact */
-  vec p = r * 1.392621347e-03f + 8.363202972e-03f;
-  p = p * r + 4.166655444e-02f;
-  p = p * r + 1.666657685e-01f;
-  p = p * r + 5.000000000e-01f;
-  const vec power = (p * r) * r + r + 1.0f;
-  const bits whole = (bits)shifted - (bits)shift, half = whole >> 1;
-  return power * (vec)((half + 127) << 23) * (vec)((whole - half + 127) << 23);
-}
-#endif
 
 #endif
