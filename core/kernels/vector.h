@@ -89,18 +89,15 @@ INLINE double sum_wide(wide v) {
   return sum[0];
 }
 
-/* The numbers of x, at most LANES of them, filled up. */
+/* Up to LANES numbers of x, filled up. */
 INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
-  spd_real part[LANES];
   if (count >= LANES) return load(x);
-  for (int i = 0; i < LANES; i++) part[i] = i < count ? x[i] : fill;
-  return load(part);
+  vec v = splat(fill);
+  memcpy(&v, x, (size_t)count * sizeof *x);
+  return v;
 }
 INLINE void store_some(spd_real *x, vec v, int64_t count) {
-  if (count >= LANES)
-    store(x, v);
-  else
-    for (int64_t i = 0; i < count; i++) x[i] = v[i];
+  memcpy(x, &v, (size_t)(count < LANES ? count : LANES) * sizeof *x);
 }
 
 /* The smaller, the larger of a number and x; NaN where x is NaN (the instructions return their second operand then). */
