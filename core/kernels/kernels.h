@@ -72,9 +72,10 @@ typedef struct spd_kernels {
                             const spd_real *b1, const spd_real *w2, int64_t n);
 
   /* KL(softmax(target) || softmax(prediction)) of one row; the same with scale times its gradient in place of the
-  ** prediction; and scale times its gradients (either may be NULL). */
+  ** prediction, and room for `columns` numbers; and scale times its gradients (either may be NULL). */
   double (*softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns);
-  double (*softmax_kl_in_place)(spd_real *prediction, const spd_real *target, double scale, int64_t columns);
+  double (*softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                int64_t columns);
   void (*softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                               const spd_real *target, const spd_real *prediction, double scale, int64_t columns);
   /* -log softmax(x)[label] of one row, and scale times its gradient; dx may be x, where it does not add. */

@@ -4,6 +4,22 @@
 /* Once for each vector of a row: `at` is its first column, `left` the columns from there on. */
 #define EACH_VECTOR(columns) for (int64_t at = 0, left = (columns); left > 0; at += LANES, left -= LANES)
 
+/* A sum of many vectors: short stretches in single precision, these in double. */
+enum { STRETCH = 16 * LANES };
+typedef struct {
+  vec stretch;
+  wide total;
+} long_sum;
+
+INLINE void end_stretch(long_sum *sum) {
+  sum->total += widen(sum->stretch);
+  sum->stretch = splat(0);
+}
+INLINE double total_of(long_sum *sum) {
+  end_stretch(sum);
+  return sum_wide(sum->total);
+}
+
 static double largest(const spd_real *x, int64_t columns) {
   vec most = splat(-INFINITY);
   EACH_VECTOR(columns) {
@@ -21,9 +37,12 @@ typedef struct {
 
 static log_partition partition(const spd_real *x, int64_t columns) {
   const log_partition p = {.maximum = largest(x, columns)};
-  wide sum = {0};
-  EACH_VECTOR(columns) sum += widen(exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum));
-  return (log_partition){p.maximum, sum_wide(sum)};
+  long_sum sum = {0};
+  EACH_VECTOR(columns) {
+    sum.stretch += exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum);
+    if (at % STRETCH == 0) end_stretch(&sum);
+  }
+  return (log_partition){p.maximum, total_of(&sum)};
 }
 
 /* ---- KL(softmax(target) || softmax(prediction)) --------------------------------------------------- */
@@ -33,45 +52,49 @@ typedef struct {
   double kl;
 } divergence;
 
-/* The exponentials of the prediction, from its maximum on, are left in `kept` where that is not NULL (it may be the
-** prediction itself). A target whose softmax is 0 counts nothing, also where the difference is infinite. */
-INLINE divergence diverge(const spd_real *target, const spd_real *prediction, spd_real *kept, int64_t columns) {
+/* The exponentials, from the maxima on, are left in `of_target` and `of_prediction` where these are not NULL (the latter may
+** be the prediction). A target whose softmax is 0 counts nothing, also where the difference is infinite. */
+INLINE divergence diverge(const spd_real *target, const spd_real *prediction, spd_real *of_target,
+                          spd_real *of_prediction, int64_t columns) {
   divergence d = {.target.maximum = largest(target, columns), .prediction.maximum = largest(prediction, columns)};
-  wide of_target = {0}, of_prediction = {0}, differences = {0};
+  long_sum targets = {0}, predictions = {0}, differences = {0};
   EACH_VECTOR(columns) {
     const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
     const vec a = exp_of(t - (spd_real)d.target.maximum), b = exp_of(p - (spd_real)d.prediction.maximum);
-    of_target += widen(a);
-    of_prediction += widen(b);
-    differences += widen(choose(a == 0, splat(0), a * (t - p)));
-    if (kept != NULL) store_some(kept + at, b, left);
+    targets.stretch += a;
+    predictions.stretch += b;
+    differences.stretch += choose(a == 0, splat(0), a * (t - p));
+    if (of_target != NULL) store_some(of_target + at, a, left);
+    if (of_prediction != NULL) store_some(of_prediction + at, b, left);
+    if (at % STRETCH == 0) {
+      end_stretch(&targets);
+      end_stretch(&predictions);
+      end_stretch(&differences);
+    }
   }
-  d.target.sum = sum_wide(of_target);
-  d.prediction.sum = sum_wide(of_prediction);
-  d.kl = sum_wide(differences) / d.target.sum + (d.prediction.maximum + log(d.prediction.sum)) -
+  d.target.sum = total_of(&targets);
+  d.prediction.sum = total_of(&predictions);
+  d.kl = total_of(&differences) / d.target.sum + (d.prediction.maximum + log(d.prediction.sum)) -
          (d.target.maximum + log(d.target.sum));
   return d;
 }
 
 double SPD_KERNEL(softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns) {
-  return diverge(target, prediction, NULL, columns).kl;
+  return diverge(target, prediction, NULL, NULL, columns).kl;
 }
 
-double SPD_KERNEL(softmax_kl_in_place)(spd_real *prediction, const spd_real *target, double scale, int64_t columns) {
-  const divergence d = diverge(target, prediction, prediction, columns);
+double SPD_KERNEL(softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                       int64_t columns) {
+  const divergence d = diverge(target, prediction, scratch, prediction, columns);
   const spd_real of_prediction = (spd_real)(scale / d.prediction.sum), of_target = (spd_real)(scale / d.target.sum);
-  const spd_real maximum = (spd_real)d.target.maximum;
-  EACH_VECTOR(columns) {
-    const vec a = exp_of(load_some(target + at, left, -INFINITY) - maximum);
-    store_some(prediction + at, of_prediction * load_some(prediction + at, left, 0) - of_target * a, left);
-  }
+  for (int64_t i = 0; i < columns; i++) prediction[i] = of_prediction * prediction[i] - of_target * scratch[i];
   return d.kl;
 }
 
 void SPD_KERNEL(softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                                      const spd_real *target, const spd_real *prediction, double scale,
                                      int64_t columns) {
-  const divergence d = diverge(target, prediction, NULL, columns);
+  const divergence d = diverge(target, prediction, NULL, NULL, columns);
   const double log_ratio = (d.prediction.maximum + log(d.prediction.sum)) - (d.target.maximum + log(d.target.sum));
   for (int64_t at = 0, left = columns; left > 0; at += LANES, left -= LANES) {
     const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
