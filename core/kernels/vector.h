@@ -145,7 +145,7 @@ INLINE double total_of(lane_sums sums) {
 }
 #endif
 
-/* The numbers of x, at most LANES of them, filled up. */
+/* The numbers of x, at most LANES of them, filled up; and the other way. */
 INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
   spd_real part[LANES];
   if (count >= LANES) return load(x);
