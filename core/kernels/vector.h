@@ -50,13 +50,6 @@ INLINE void store(spd_real *x, vec v) { memcpy(x, &v, sizeof v); }
 INLINE vec splat(spd_real x) { return x - (vec){0}; }
 INLINE vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
-/* Sums run in double, over eight lanes that are added at the end. */
-enum { SUM_LANES = 8 };
-
-INLINE double sum_of_lanes(const double *lane) {
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
 /* The lanes of v with lane i and lane i ^ width exchanged. */
 INLINE vec exchange(vec v, int width) {
   bits from;
@@ -119,6 +112,79 @@ INLINE vec at_least(vec x, spd_real limit) {
 #else
   return choose(x < limit, splat(limit), x);
 #endif
+}
+
+/* Run a statement for i = 0, LANES, 2 LANES, ... below n, with count = LANES, a constant, or the fewer that are left. */
+#define EACH_VECTOR(n, statement)          \
+  do {                                     \
+    int64_t i = 0;                         \
+    for (; i + LANES <= (n); i += LANES) { \
+      const int64_t count = LANES;         \
+      statement;                           \
+    }                                      \
+    const int64_t count = (n)-i;           \
+    if (count > 0) statement;              \
+  } while (0)
+
+/*
+** Sums in double, one to each lane of a vec: in two registers, since a vector that is wider than a register is kept in
+** memory by the compiler.
+*/
+#if defined(SPD_DOUBLE)
+typedef vec lane_sums;
+
+INLINE void add_lanes(lane_sums *sums, vec a) { *sums += a; }
+INLINE void add_products(lane_sums *sums, vec a, vec b) { *sums += a * b; }
+INLINE double total_of(lane_sums sums) { return sum_lanes(sums); }
+#else
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef spd_real half_vec __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef struct {
+  doubles lower, upper;
+} lane_sums;
+
+INLINE doubles half_in_double(vec v, int half) {
+  half_vec part;
+  memcpy(&part, (const char *)&v + half * (int)sizeof part, sizeof part);
+#if defined(__AVX512F__)
+  return (doubles)_mm512_cvtps_pd((__m256)part);
+#elif defined(__AVX2__)
+  return (doubles)_mm256_cvtps_pd((__m128)part);
+#else
+  return __builtin_convertvector(part, doubles);
+#endif
+}
+
+INLINE void add_lanes(lane_sums *sums, vec a) {
+  sums->lower += half_in_double(a, 0);
+  sums->upper += half_in_double(a, 1);
+}
+
+INLINE void add_products(lane_sums *sums, vec a, vec b) {
+  sums->lower += half_in_double(a, 0) * half_in_double(b, 0);
+  sums->upper += half_in_double(a, 1) * half_in_double(b, 1);
+}
+
+INLINE double total_of(lane_sums sums) {
+  const doubles both = sums.lower + sums.upper;
+  double total = 0;
+  for (int i = 0; i < LANES / 2; i++) total += both[i];
+  return total;
+}
+#endif
+
+/* The numbers of x, at most LANES of them, filled up; and the other way. */
+INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
+  spd_real part[LANES];
+  if (count >= LANES) return load(x);
+  for (int i = 0; i < LANES; i++) part[i] = i < count ? x[i] : fill;
+  return load(part);
+}
+INLINE void store_some(spd_real *x, vec v, int64_t count) {
+  if (count >= LANES)
+    store(x, v);
+  else
+    for (int64_t i = 0; i < count; i++) x[i] = v[i];
 }
 
 /*
