@@ -15,6 +15,9 @@ enum { SPD_GATE_ROWS = 256 };
 /* Numbers that uniform_rows may write past its last row. */
 enum { SPD_DRAW_SLACK = 32 };
 
+/* The softmax kernels take rows of a multiple of so many numbers. */
+enum { SPD_ROW_MULTIPLE = 16 };
+
 /* A draw without row and column: counter words 0 and 1 are the block of four columns and the row. */
 typedef struct {
   uint32_t key[2];
@@ -94,7 +97,8 @@ typedef struct spd_kernels {
   void (*rotate)(spd_real *y, const spd_real *x, const spd_real *cosine, const spd_real *sine, int64_t heads,
                  int64_t half, bool back, bool add);
 
-  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. */
+  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. columns is a
+  ** multiple of SPD_ROW_MULTIPLE. */
   void (*softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns);
   /* The same, and in place of dy, the gradient of the softmax, that of x; 0 outside of the range. */
   void (*softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int64_t end, int64_t columns);

@@ -65,23 +65,6 @@ INLINE spd_real sum_lanes(vec v) {
   return v[0];
 }
 
-/* Numbers of double precision, as many as a vec has, for sums. */
-#if defined(SPD_DOUBLE)
-typedef vec wide;
-INLINE wide widen(vec v) { return v; }
-#else
-typedef double wide __attribute__((vector_size(2 * VECTOR_BYTES)));
-INLINE wide widen(vec v) { return __builtin_convertvector(v, wide); }
-#endif
-
-INLINE double sum_wide(wide v) {
-  double sum[LANES];
-  memcpy(sum, &v, sizeof sum);
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) sum[i] += sum[i + width];
-  return sum[0];
-}
-
 /* Up to LANES numbers of x, filled up. */
 INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
   if (count >= LANES) return load(x);
@@ -173,20 +156,6 @@ INLINE double total_of(lane_sums sums) {
 }
 #endif
 
-/* The numbers of x, at most LANES of them, filled up; and the other way. */
-INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
-  spd_real part[LANES];
-  if (count >= LANES) return load(x);
-  for (int i = 0; i < LANES; i++) part[i] = i < count ? x[i] : fill;
-  return load(part);
-}
-INLINE void store_some(spd_real *x, vec v, int64_t count) {
-  if (count >= LANES)
-    store(x, v);
-  else
-    for (int64_t i = 0; i < count; i++) x[i] = v[i];
-}
-
 /*
 ** exp(x), correct to 2 units in the last place of float32, down to 0 and up to infinity. NaN comes out as NaN. x = n log 2
 ** + r with |r| <= log(2)/2; the polynomial is that of Chebyshev's nodes, and 2^n is multiplied in two halves, since n may
@@ -271,6 +240,5 @@ INLINE vec gelu_of(vec z, vec *slope) {
   return above * (p * scaled + 0.5f);
 }
 #endif
-
 
 #endif
