@@ -8,7 +8,10 @@
 local core = require "spd.core"
 local errors = require "spd.errors"
 local files = require "spd.files"
+local gpt2 = require "spd.models.language.gpt2"
+local gpt_neo = require "spd.models.language.gpt_neo"
 local json = require "spd.json"
+local llama = require "spd.models.language.llama"
 local memory = require "spd.memory"
 local model = require "spd.model"
 local settings_module = require "spd.models.language.settings"
@@ -19,9 +22,7 @@ local posix = core.posix
 local language = {}
 
 --- language.architectures: those that there are.
-language.architectures = {
-  require "spd.models.language.llama", require "spd.models.language.gpt2", require "spd.models.language.gpt_neo",
-}
+language.architectures = {llama, gpt2, gpt_neo}
 
 -- ---- architecture and settings --------------------------------------------------------------------
 
