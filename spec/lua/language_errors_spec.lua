@@ -94,6 +94,7 @@ describe("language.load", function()
     config_refused("llama_tied", {architectures = "null", model_type = "bert"},
       'model_type: expected "llama", "gpt2" or "gpt_neo", found "bert"')
     assert.is_true(accepted("llama_tied", {architectures = "null"}) < 1e-6)
+    assert.is_true(accepted("llama_tied", {architectures = {}}) < 1e-6)
     assert.is_true(accepted("llama_tied", {model_type = "null"}) < 1e-6)
   end)
 
@@ -147,7 +148,7 @@ describe("language.load", function()
   it("refuses rope types that it does not have, and wrong parameters of those it has, in both spellings", function()
     local types = 'expected "default", "linear" or "llama3", found '
     for _, name in ipairs{"dynamic", "yarn", "longrope"} do
-      config_refused("llama_tied", {rope_scaling = {rope_type = name, factor = 2}},
+      config_refused("llama_tied", {rope_scaling = {rope_type = name, factor = 2, short_factor = {1, 2}}},
         ('rope_scaling.rope_type: %s"%s"'):format(types, name))
     end
     config_refused("llama_tied", {rope_scaling = {type = "yarn"}}, 'rope_scaling.rope_type: ' .. types .. '"yarn"')

@@ -35,9 +35,10 @@ end
 -- The architecture that a config names: by architectures[1], else by model_type.
 local function architecture_of(config, where)
   local names = config.architectures
-  local key = names ~= nil and "name" or "model_type"
-  local wanted = config.model_type
-  if names ~= nil then wanted = type(names) == "table" and names[1] or names end
+  local key, wanted = "model_type", config.model_type
+  if names ~= nil and not (type(names) == "table" and #names == 0) then
+    key, wanted = "name", type(names) == "table" and names[1] or names
+  end
   for _, architecture in ipairs(language.architectures) do
     if architecture[key] == wanted then return architecture end
   end
