@@ -323,4 +323,16 @@ describe("language.save", function()
       assert.same(model.settings, again.settings)
     end
   end)
+
+  it("writes numbers that need not be whole with a point, as transformers demands", function()
+    local folder = experiment.make_folder()
+    finally(function() experiment.remove_folder(folder) end)
+    language.save(language.new{model_type = "gpt2", vocab_size = 9, n_embd = 4, n_head = 1, n_layer = 1,
+      layer_norm_epsilon = 1, initializer_range = 0.5}, folder)
+    local text = experiment.read(folder .. "/config.json")
+    assert.matches('\n  "layer_norm_epsilon": 1%.0,\n', text)
+    assert.matches('\n  "initializer_range": 0%.5,\n', text)
+    assert.matches('\n  "n_embd": 4,\n', text)
+    assert.equal(1, language.load(folder).settings.layer_norm_epsilon)
+  end)
 end)

@@ -221,15 +221,24 @@ function language.new(settings, seed)
   return build(architecture, checked, parts, initial_tensor(checked, seed or 0))
 end
 
+-- config.json as text. The library wants "1.0" where a number need not be whole, not "1".
+local function config_text(settings)
+  local config = {}
+  for key, value in pairs(settings) do config[key] = value end
+  config.torch_dtype, config.dtype = "float32", nil
+  local text = json.encode_pretty(config)
+  for _, field in ipairs(architecture_of(settings, "model").fields) do
+    if field.type == "number" then text = text:gsub(('(\n  "%s": %%-?%%d+)([,\n])'):format(field.key), "%1.0%2") end
+  end
+  return text
+end
+
 --- language.save(model, folder)
 -- Write config.json and model.safetensors, each at once, so that this project and `transformers` can load them. A
 -- weight that two layers share is written once.
 function language.save(self, folder)
-  local config = {}
-  for key, value in pairs(self.settings) do config[key] = value end
-  config.torch_dtype, config.dtype = "float32", nil
   files.make_directory(folder, true)
-  files.write(folder .. "/config.json", json.encode_pretty(config))
+  files.write(folder .. "/config.json", config_text(self.settings))
   core.safetensors_save(folder .. "/model.safetensors", self:tensors(), {format = "pt"})
 end
 
