@@ -141,6 +141,11 @@ bench-peer: all ## the same beside PyTorch, which is installed under build/peer 
 	  build/peer/bin/pip install --quiet torch numpy; }
 	@$(PEER_PYTHON) spec/peer/compare.py
 
+fixtures-peer: all ## make the fixtures of language models again, with transformers under build/peer (a large download)
+	@test -x build/peer/bin/python || python3 -m venv build/peer
+	@build/peer/bin/pip install --quiet torch numpy transformers safetensors
+	@build/peer/bin/python spec/peer/make_language_models.py
+
 VERSION = $(shell sed -n 's/^.define SPD_VERSION "\(.*\)"/\1/p' core/spd.h)
 
 install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)
@@ -167,4 +172,4 @@ help: ## this list
 
 -include $(OBJECTS:.o=.d)
 .PHONY: all packages setup setup-tools double run test test-all test-asan format check objects bench bench-peer \
-  install uninstall clean help
+  fixtures-peer install uninstall clean help
