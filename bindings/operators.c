@@ -68,6 +68,7 @@ BINARY(add_bias)
 BINARY(embedding)
 BINARY(squared_error)
 BINARY(softmax_kl)
+BINARY(cross_entropy)
 
 static int core_affine(lua_State *L) {
   const spdL_tape tape = begin(L, 3);
@@ -316,6 +317,10 @@ static const spdL_function functions[] = {
     {"softmax_kl", core_softmax_kl,
      "softmax_kl(target, prediction) -> scalar\n"
      "KL(softmax(target) || softmax(prediction)) over the last dimension, averaged over all rows."},
+    {"cross_entropy", core_cross_entropy,
+     "cross_entropy(logits, labels) -> scalar\n"
+     "Mean of -log softmax(logits)[label] over the rows whose label is not negative: logits [..., n], int32 labels [...]\n"
+     "counted from 0; 0 where no row counts."},
     {"attention", core_attention,
      "attention(q, k, v, heads, scale [, window]) -> y\n"
      "Causal attention: q [B, T, heads*d], k and v [B, T, kv_heads*d] -> [B, T, heads*d]. Row i of a head is the mean of\n"

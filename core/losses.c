@@ -276,7 +276,7 @@ spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b) {
   return record_scalar(tape, &(spd_recording){.kind = &squared_error_operator, .inputs = 2, .input = {a, b}});
 }
 
-spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction) {
+spd_value spd_record_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction) {
   return record_scalar(tape,
                        &(spd_recording){.kind = &softmax_kl_operator, .inputs = 2, .input = {target, prediction}});
 }

@@ -1,16 +1,10 @@
 /*
 ** Matrix operators: products by BLAS, biases, table look-up.
 */
-#include <cblas.h>
 #include <string.h>
 
+#include "blas.h"
 #include "tape.h"
-
-#if defined(SPD_DOUBLE)
-#define BLAS_PRODUCT cblas_dgemm
-#else
-#define BLAS_PRODUCT cblas_sgemm
-#endif
 
 /* ---- products ------------------------------------------------------------------------------ */
 
@@ -30,8 +24,7 @@ static void call_blas(const spd_product *p, spd_real *out, int64_t row, int64_t 
                       int64_t from, int64_t length, bool add) {
   const spd_real *a = p->a + (p->transpose_a ? from * p->lda + row : row * p->lda + from);
   const spd_real *b = p->b + (p->transpose_b ? column * p->ldb + from : from * p->ldb + column);
-  BLAS_PRODUCT(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans, p->transpose_b ? CblasTrans : CblasNoTrans,
-               (int)rows, (int)columns, (int)length, 1, a, (int)p->lda, b, (int)p->ldb, add ? 1 : 0, out, (int)p->n);
+  spd_gemm(p->transpose_a, p->transpose_b, rows, columns, length, 1, a, p->lda, b, p->ldb, add ? 1 : 0, out, p->n);
 }
 
 static int64_t at_most(int64_t most, int64_t left) { return left < most ? left : most; }

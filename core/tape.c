@@ -65,6 +65,17 @@ static void drop_gradient(spd_tape *tape, spd_node *node) {
   node->has_gradient = false;
 }
 
+static void drop_saved(spd_tape *tape, spd_node *node) {
+  spd_give_back(tape, node->saved, node->saved_capacity);
+  node->saved = NULL;
+}
+
+void *spd_save(spd_tape *tape, spd_node *node, size_t bytes) {
+  drop_saved(tape, node);
+  node->saved = spd_borrow(tape, bytes, &node->saved_capacity);
+  return node->saved;
+}
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 spd_tape *spd_tape_new(spd_context *context) {
@@ -80,6 +91,7 @@ void spd_tape_reset(spd_tape *tape) {
     spd_node *node = &tape->nodes[i];
     drop_data(tape, node);
     drop_gradient(tape, node);
+    drop_saved(tape, node);
     spd_tensor_release(node->tensor);
   }
   tape->count = 0;
@@ -636,6 +648,7 @@ static bool compute_for_backward(spd_tape *tape, uint32_t index) {
 static bool run_backward(spd_tape *tape, spd_node *node) {
   if (node->has_gradient && (!check_leaves(tape, node) || !node->kind->backward(tape, node))) return false;
   drop_gradient(tape, node);
+  drop_saved(tape, node);
   node->wanted = false;
   for (int k = 0; k < node->inputs; k++) {
     spd_node *x = spd_input(tape, node, k);

@@ -65,6 +65,8 @@ struct spd_node {
   size_t capacity; /* bytes of data in the tape's pool; 0 for a leaf's own data */
   spd_real *gradient;
   size_t gradient_capacity;
+  void *saved; /* what forward left for backward; NULL: nothing */
+  size_t saved_capacity;
 };
 
 /* Check a handle and make it an operand; false with a message naming the operator. */
@@ -108,6 +110,8 @@ spd_real *spd_input_gradient(spd_tape *tape, spd_node *node, int i, bool *add, b
 /* a b as one product, whatever a is made of. */
 spd_value spd_record_matmul(spd_tape *tape, spd_value a, spd_value b);
 extern const spd_operator spd_matmul_operator, spd_add_operator;
+/* The KL divergence of softmaxes of stored logits, whatever they are made of. */
+spd_value spd_record_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
 
 /*
 ** out [m, n] (+)= op(a) op(b), where op(a) is [m, k]; lda, ldb are row strides as stored. Cut into tasks by shape
@@ -129,6 +133,10 @@ typedef struct {
   bool add;
 } spd_row_sum;
 bool spd_add_up_rows(spd_tape *tape, const spd_row_sum *sum);
+
+/* Memory in which forward leaves what backward needs: node->saved, until the node's backward has run. It may be gone when
+** backward runs once more. */
+void *spd_save(spd_tape *tape, spd_node *node, size_t bytes);
 
 /* Temporary memory for one forward or backward function. */
 void *spd_borrow(spd_tape *tape, size_t bytes, size_t *capacity);

@@ -4,18 +4,6 @@
 */
 #include "vector.h"
 
-/* Up to LANES numbers of x, the others `otherwise`. */
-INLINE vec load_some(const spd_real *x, int64_t count, spd_real otherwise) {
-  if (count >= LANES) return load(x);
-  vec v = splat(otherwise);
-  memcpy(&v, x, (size_t)count * sizeof *x);
-  return v;
-}
-
-INLINE void store_some(spd_real *x, int64_t count, vec v) {
-  memcpy(x, &v, (size_t)(count < LANES ? count : LANES) * sizeof *x);
-}
-
 INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
 
 INLINE spd_real largest(const spd_real *x, int64_t n) {
@@ -38,7 +26,7 @@ void SPD_KERNEL(softmax)(spd_real *x, int64_t first, int64_t end, int64_t column
   vec sum = {0};
   for (int64_t i = 0; i < n; i += LANES) {
     const vec e = exp_of(load_some(x + i, n - i, -(spd_real)INFINITY) - maximum);
-    store_some(x + i, n - i, e);
+    store_some(x + i, e, n - i);
     sum += e;
   }
   const spd_real factor = 1 / sum_lanes(sum);
@@ -55,7 +43,7 @@ void SPD_KERNEL(softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int6
   vec sum = {0}, product = {0};
   for (int64_t i = 0; i < n; i += LANES) {
     const vec e = exp_of(load_some(x + i, n - i, -(spd_real)INFINITY) - maximum);
-    store_some(x + i, n - i, e);
+    store_some(x + i, e, n - i);
     sum += e;
     product += e * load_some(dy + i, n - i, 0);
   }

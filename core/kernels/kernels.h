@@ -71,10 +71,17 @@ typedef struct spd_kernels {
                             const spd_real *dy, const spd_real *h, int64_t stride, int64_t rows, const spd_real *w1,
                             const spd_real *b1, const spd_real *w2, int64_t n);
 
-  /* KL(softmax(target) || softmax(prediction)) of one row, and scale times its gradients (either may be NULL). */
+  /* KL(softmax(target) || softmax(prediction)) of one row; the same with scale times its gradient in place of the
+  ** prediction, and room for `columns` numbers; and scale times its gradients (either may be NULL). */
   double (*softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns);
+  double (*softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                int64_t columns);
   void (*softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                               const spd_real *target, const spd_real *prediction, double scale, int64_t columns);
+  /* -log softmax(x)[label] of one row, and scale times its gradient; dx may be x, where it does not add. */
+  double (*cross_entropy)(const spd_real *x, int32_t label, int64_t columns);
+  void (*cross_entropy_gradient)(spd_real *dx, bool add, const spd_real *x, int32_t label, double scale,
+                                 int64_t columns);
 
   /* One row: y = weight (x - mean) / sqrt(mean((x - mean)^2) + epsilon) + bias, where mean is 0 unless centred and
   ** bias may be NULL. The gradient kernel adds to dweight; dx, dweight may be NULL. */
@@ -99,26 +106,29 @@ typedef struct spd_kernels {
 } spd_kernels;
 
 /* The members after the name; a kernel that is missing here or there does not link. */
-#define SPD_KERNEL_LIST(X, isa) \
-  X(map, isa)                   \
-  X(map_gradient, isa)          \
-  X(combine, isa)               \
-  X(scale, isa)                 \
-  X(multiply_add, isa)          \
-  X(sum, isa)                   \
-  X(squared_distance, isa)      \
-  X(uniform_rows, isa)          \
-  X(mask, isa)                  \
-  X(mask_gradient, isa)         \
-  X(gate_mlp, isa)              \
-  X(gate_mlp_gradient, isa)     \
-  X(softmax_kl, isa)            \
-  X(softmax_kl_gradient, isa)   \
-  X(normalize, isa)             \
-  X(normalize_gradient, isa)    \
-  X(rotate, isa)                \
-  X(softmax, isa)               \
-  X(softmax_gradient, isa)      \
+#define SPD_KERNEL_LIST(X, isa)  \
+  X(map, isa)                    \
+  X(map_gradient, isa)           \
+  X(combine, isa)                \
+  X(scale, isa)                  \
+  X(multiply_add, isa)           \
+  X(sum, isa)                    \
+  X(squared_distance, isa)       \
+  X(uniform_rows, isa)           \
+  X(mask, isa)                   \
+  X(mask_gradient, isa)          \
+  X(gate_mlp, isa)               \
+  X(gate_mlp_gradient, isa)      \
+  X(softmax_kl, isa)             \
+  X(softmax_kl_in_place, isa)    \
+  X(softmax_kl_gradient, isa)    \
+  X(cross_entropy, isa)          \
+  X(cross_entropy_gradient, isa) \
+  X(normalize, isa)              \
+  X(normalize_gradient, isa)     \
+  X(rotate, isa)                 \
+  X(softmax, isa)                \
+  X(softmax_gradient, isa)       \
   X(adamw, isa)
 
 #define SPD_DECLARE_KERNEL(name, isa) __typeof__(*((spd_kernels *)0)->name) spd_kernel_##name##_##isa;

@@ -1,41 +1,131 @@
-/* KL(softmax(target) || softmax(prediction)) of one row. */
+/* Softmaxes of a row, and what is compared with them: KL divergence and cross-entropy. Sums run in double. */
 #include "vector.h"
+
+/* Once for each vector of a row: `at` is its first column, `left` the columns from there on. */
+#define EACH_VECTOR(columns) for (int64_t at = 0, left = (columns); left > 0; at += LANES, left -= LANES)
+
+/* A sum of many vectors: short stretches in single precision, these in double. */
+enum { STRETCH = 16 * LANES };
+typedef struct {
+  vec stretch;
+  wide total;
+} long_sum;
+
+INLINE void end_stretch(long_sum *sum) {
+  sum->total += widen(sum->stretch);
+  sum->stretch = splat(0);
+}
+INLINE double total_of(long_sum *sum) {
+  end_stretch(sum);
+  return sum_wide(sum->total);
+}
+
+static double largest(const spd_real *x, int64_t columns) {
+  vec most = splat(-INFINITY);
+  EACH_VECTOR(columns) {
+    const vec v = load_some(x + at, left, -INFINITY);
+    most = choose(v > most, v, most);
+  }
+  spd_real result = most[0];
+  for (int i = 1; i < LANES; i++) result = most[i] > result ? most[i] : result;
+  return (double)result;
+}
 
 typedef struct {
   double maximum, sum; /* log sum exp(x) = maximum + log sum */
 } log_partition;
 
 static log_partition partition(const spd_real *x, int64_t columns) {
-  log_partition p = {-INFINITY, 0};
-  for (int64_t i = 0; i < columns; i++)
-    if ((double)x[i] > p.maximum) p.maximum = (double)x[i];
-  for (int64_t i = 0; i < columns; i++) p.sum += exp((double)x[i] - p.maximum);
-  return p;
+  const log_partition p = {.maximum = largest(x, columns)};
+  long_sum sum = {0};
+  EACH_VECTOR(columns) {
+    sum.stretch += exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum);
+    if (at % STRETCH == 0) end_stretch(&sum);
+  }
+  return (log_partition){p.maximum, total_of(&sum)};
+}
+
+/* ---- KL(softmax(target) || softmax(prediction)) --------------------------------------------------- */
+
+typedef struct {
+  log_partition target, prediction;
+  double kl;
+} divergence;
+
+/* The exponentials, from the maxima on, are left in `of_target` and `of_prediction` where these are not NULL (the latter may
+** be the prediction). A target whose softmax is 0 counts nothing, also where the difference is infinite. */
+INLINE divergence diverge(const spd_real *target, const spd_real *prediction, spd_real *of_target,
+                          spd_real *of_prediction, int64_t columns) {
+  divergence d = {.target.maximum = largest(target, columns), .prediction.maximum = largest(prediction, columns)};
+  long_sum targets = {0}, predictions = {0}, differences = {0};
+  EACH_VECTOR(columns) {
+    const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
+    const vec a = exp_of(t - (spd_real)d.target.maximum), b = exp_of(p - (spd_real)d.prediction.maximum);
+    targets.stretch += a;
+    predictions.stretch += b;
+    differences.stretch += choose(a == 0, splat(0), a * (t - p));
+    if (of_target != NULL) store_some(of_target + at, a, left);
+    if (of_prediction != NULL) store_some(of_prediction + at, b, left);
+    if (at % STRETCH == 0) {
+      end_stretch(&targets);
+      end_stretch(&predictions);
+      end_stretch(&differences);
+    }
+  }
+  d.target.sum = total_of(&targets);
+  d.prediction.sum = total_of(&predictions);
+  d.kl = total_of(&differences) / d.target.sum + (d.prediction.maximum + log(d.prediction.sum)) -
+         (d.target.maximum + log(d.target.sum));
+  return d;
 }
 
 double SPD_KERNEL(softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns) {
-  const log_partition t = partition(target, columns), p = partition(prediction, columns);
-  const double log_ratio = (p.maximum + log(p.sum)) - (t.maximum + log(t.sum));
-  double kl = 0;
-  for (int64_t i = 0; i < columns; i++) {
-    const double a = exp((double)target[i] - t.maximum) / t.sum;
-    if (a != 0) kl += a * ((double)target[i] - (double)prediction[i] + log_ratio); /* a log a is 0 at 0 */
-  }
-  return kl;
+  return diverge(target, prediction, NULL, NULL, columns).kl;
+}
+
+double SPD_KERNEL(softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                       int64_t columns) {
+  const divergence d = diverge(target, prediction, scratch, prediction, columns);
+  const spd_real of_prediction = (spd_real)(scale / d.prediction.sum), of_target = (spd_real)(scale / d.target.sum);
+  for (int64_t i = 0; i < columns; i++) prediction[i] = of_prediction * prediction[i] - of_target * scratch[i];
+  return d.kl;
 }
 
 void SPD_KERNEL(softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                                      const spd_real *target, const spd_real *prediction, double scale,
                                      int64_t columns) {
-  const log_partition t = partition(target, columns), p = partition(prediction, columns);
-  const double log_ratio = (p.maximum + log(p.sum)) - (t.maximum + log(t.sum));
-  const double kl = dtarget == NULL ? 0 : SPD_KERNEL(softmax_kl)(target, prediction, columns);
-  for (int64_t i = 0; i < columns; i++) {
-    const double a = exp((double)target[i] - t.maximum) / t.sum;
-    const double b = exp((double)prediction[i] - p.maximum) / p.sum;
-    const double log_quotient = (double)target[i] - (double)prediction[i] + log_ratio;
-    if (dprediction != NULL) dprediction[i] = (add_prediction ? dprediction[i] : 0) + (spd_real)(scale * (b - a));
-    const double of_target = a == 0 ? 0 : scale * a * (log_quotient - kl);
-    if (dtarget != NULL) dtarget[i] = (add_target ? dtarget[i] : 0) + (spd_real)of_target;
+  const divergence d = diverge(target, prediction, NULL, NULL, columns);
+  const double log_ratio = (d.prediction.maximum + log(d.prediction.sum)) - (d.target.maximum + log(d.target.sum));
+  for (int64_t at = 0, left = columns; left > 0; at += LANES, left -= LANES) {
+    const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
+    const vec a = exp_of(t - (spd_real)d.target.maximum) * (spd_real)(1 / d.target.sum);
+    const vec b = exp_of(p - (spd_real)d.prediction.maximum) * (spd_real)(1 / d.prediction.sum);
+    if (dprediction != NULL) {
+      const vec before = add_prediction ? load_some(dprediction + at, left, 0) : splat(0);
+      store_some(dprediction + at, before + (spd_real)scale * (b - a), left);
+    }
+    if (dtarget != NULL) {
+      const vec before = add_target ? load_some(dtarget + at, left, 0) : splat(0);
+      const vec change = (spd_real)scale * a * (t - p + (spd_real)(log_ratio - d.kl));
+      store_some(dtarget + at, before + choose(a == 0, splat(0), change), left);
+    }
   }
+}
+
+/* ---- -log softmax(x)[label] ------------------------------------------------------------------------ */
+
+double SPD_KERNEL(cross_entropy)(const spd_real *x, int32_t label, int64_t columns) {
+  const log_partition p = partition(x, columns);
+  return p.maximum + log(p.sum) - (double)x[label];
+}
+
+void SPD_KERNEL(cross_entropy_gradient)(spd_real *dx, bool add, const spd_real *x, int32_t label, double scale,
+                                        int64_t columns) {
+  const log_partition p = partition(x, columns);
+  const spd_real factor = (spd_real)(scale / p.sum);
+  EACH_VECTOR(columns) {
+    const vec before = add ? load_some(dx + at, left, 0) : splat(0);
+    store_some(dx + at, before + factor * exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum), left);
+  }
+  dx[label] -= (spd_real)scale;
 }

@@ -72,6 +72,34 @@ INLINE spd_real sum_lanes(vec v) {
   return v[0];
 }
 
+/* Numbers of double precision, as many as a vec has, for sums. */
+#if defined(SPD_DOUBLE)
+typedef vec wide;
+INLINE wide widen(vec v) { return v; }
+#else
+typedef double wide __attribute__((vector_size(2 * VECTOR_BYTES)));
+INLINE wide widen(vec v) { return __builtin_convertvector(v, wide); }
+#endif
+
+INLINE double sum_wide(wide v) {
+  double sum[LANES];
+  memcpy(sum, &v, sizeof sum);
+  for (int width = LANES / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) sum[i] += sum[i + width];
+  return sum[0];
+}
+
+/* Up to LANES numbers of x, filled up. */
+INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
+  if (count >= LANES) return load(x);
+  vec v = splat(fill);
+  memcpy(&v, x, (size_t)count * sizeof *x);
+  return v;
+}
+INLINE void store_some(spd_real *x, vec v, int64_t count) {
+  memcpy(x, &v, (size_t)(count < LANES ? count : LANES) * sizeof *x);
+}
+
 /* The smaller, the larger of a number and x; NaN where x is NaN (the instructions return their second operand then). */
 INLINE vec at_most(vec x, spd_real limit) {
 #if defined(__AVX512F__) && !defined(SPD_DOUBLE)

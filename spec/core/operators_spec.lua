@@ -106,6 +106,10 @@ describe("core operators pass NaN on:", function()
     linear = function(x) return core.sum(core.linear(core.zeros(1, 19), x)) end,
     ["softmax_kl, target"] = function(x) return core.softmax_kl(x, core.zeros(1, 19)) end,
     ["softmax_kl, output"] = function(x) return core.softmax_kl(core.zeros(1, 19), x) end,
+    cross_entropy = function(x) return core.cross_entropy(x, core.tensor({2}, "int32")) end,
+    ["softmax_kl, product"] = function(x)
+      return core.softmax_kl(core.zeros(1, 2000), core.matmul(x, core.zeros(19, 2000)))
+    end,
   }
 
   for _, set in ipairs{"baseline", "avx2", "avx512"} do
@@ -182,6 +186,8 @@ describe("core operators", function()
     refused("id 7 is outside", core.embedding, ids, a)
     refused("int32 ids", core.embedding, a, a)
     refused("real", core.relu, ids)
+    refused("cross_entropy: expected real .* and int32 .*, found %[2, 3%] and %[2, 3%]", core.cross_entropy, a, a)
+    refused("label 7 is outside of the vocabulary of 3", core.cross_entropy, a, ids)
     refused("gate_mlp: input 2", core.gate_mlp, a, a, a, a, core.zeros(3))
     refused("exponent above 0", core.power, a, 0)
     refused("expected a tensor", core.relu, "x")

@@ -86,6 +86,37 @@ rows("squared_error", function(core, a, b) return core.squared_error(a, b) end, 
 for _, n in ipairs{1, 127, 129} do
   case("softmax_kl, " .. n .. " rows", function(core, a, b) return core.softmax_kl(a, b) end, {n, 4}, {n, 4})
 end
+
+-- Logits h W as wide as a vocabulary, of which only parts are stored; W is made of few numbers, seen as stored or not.
+local WIDE = 1030
+local function unembed(core, h, w, transposed)
+  local W = core.normal({2, WIDE}, {seed = 5, purpose = "spec"})
+  if not transposed then return core.matmul(h, core.matmul(w, W)) end
+  return core.matmul(h, core.transpose(core.matmul(core.transpose(W), w)))
+end
+
+local function labels(core, n, below)
+  local list = {}
+  for i = 1, n do list[i] = i % 5 == 0 and -1 or (i * 37) % below end
+  return core.tensor(list, "int32")
+end
+
+for _, n in ipairs{1, 65} do
+  for _, transposed in ipairs{false, true} do
+    local kind = (", %d rows of a product%s"):format(n, transposed and ", transposed" or "")
+    case("softmax_kl" .. kind, function(core, h, w)
+      return core.softmax_kl(core.normal({n, WIDE}, {seed = 6, purpose = "spec"}), unembed(core, h, w, transposed))
+    end, {n, 2}, {2, 2})
+    case("cross_entropy" .. kind, function(core, h, w)
+      return core.cross_entropy(unembed(core, h, w, transposed), labels(core, n, WIDE))
+    end, {n, 2}, {2, 2})
+  end
+  case(("cross_entropy, %d rows"):format(n), function(core, x) return core.cross_entropy(x, labels(core, n, 19)) end,
+    {n, 19})
+end
+case("cross_entropy, three dimensions", function(core, x)
+  return core.cross_entropy(x, core.tensor({{0, 3, -1}, {2, -1, 1}}, "int32"))
+end, {2, 3, 4})
 for _, n in ipairs{0, 1, 9} do
   case("embedding, " .. n .. " ids", function(core, table) return core.embedding(int32(core, n, 6), table) end, {6, 3})
 end
