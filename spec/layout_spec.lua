@@ -187,6 +187,7 @@ describe("configs/", function()
   for _, path in ipairs(files_below("configs", ".yaml")) do
     it(path .. " loads without a warning", function()
       local kind = path:match("/targets/tms") and "tms" or path:match("/targets/resid_mlp") and "residual_mlp"
+        or path:match("/targets/lm") and "lm"
       local resolved, warnings
       if kind then
         resolved, warnings = config.load_target(path, kind)

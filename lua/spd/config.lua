@@ -139,6 +139,27 @@ function check.residual_mlp_target(c, fail, warn)
   check_toy_target(c, model.n_features, fail, warn)
 end
 
+local function check_heads(c, fail)
+  local function divides(key, divisor_key, divisor, number)
+    if number % divisor ~= 0 then
+      fail(divisor_key, ("expected a divisor of %s %d, found %d"):format(key, number, divisor))
+    end
+  end
+  divides("hidden_size", "lm_model_config.n_heads", c.n_heads, c.hidden_size)
+  local groups = c.n_key_value_heads or c.n_heads
+  divides("n_heads", "lm_model_config.n_key_value_heads", groups, c.n_heads)
+  if c.architecture == "gpt2" and groups ~= c.n_heads then
+    fail("lm_model_config.n_key_value_heads", ("expected n_heads, as gpt2 has them, found %d"):format(groups))
+  elseif c.architecture == "llama" and (c.hidden_size // c.n_heads) % 2 ~= 0 then
+    fail("lm_model_config.n_heads", ("expected heads of an even size, found %d"):format(c.hidden_size // c.n_heads))
+  end
+end
+
+function check.lm_target(c, fail, warn)
+  check_heads(c.lm_model_config, fail)
+  check_schedule(c, fail, warn)
+end
+
 -- ---- reading --------------------------------------------------------------------------------
 
 -- What a config is that has a key which only those of another kind have.
@@ -236,10 +257,10 @@ end
 function config.load(path, overrides) return load(path, "decomposition", overrides) end
 
 --- config.load_target(path, kind [, overrides]) -> config, warnings
--- Read the config of a target's training. kind: "tms" or "residual_mlp".
+-- Read the config of a target's training. kind: "tms", "residual_mlp" or "lm".
 function config.load_target(path, kind, overrides)
   if not schema[kind .. "_target"] then
-    errors.raise(2, path, ("no target can be trained for the task '%s'"):format(kind), "for tms and residual_mlp")
+    errors.raise(2, path, ("no target can be trained for the task '%s'"):format(kind), "for tms, residual_mlp and lm")
   end
   return load(path, kind .. "_target", overrides)
 end
@@ -251,8 +272,8 @@ function config.load_own_model(path) return load(path, "own_model") end
 
 --- config.resolve(values [, source [, kind [, overrides]]]) -> config, warnings
 -- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
--- "decomposition" (default); "own_model": without the keys about target and task; "tms_target" or
--- "residual_mlp_target": of a target's training.
+-- "decomposition" (default); "own_model": without the keys about target and task; "tms_target", "residual_mlp_target" or
+-- "lm_target": of a target's training.
 function config.resolve(values, source, kind, overrides)
   source, kind = source or "config", kind or "decomposition"
   if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end

@@ -220,9 +220,10 @@ end
 
 -- ---- a target -----------------------------------------------------------------------------------
 
---- experiment.train_target{kind =, script =, summary =, draw =}
+--- experiment.train_target{kind =, script =, summary = [, draw =] [, report =]}
 -- The whole of a script that trains a target as a command line asks for it: it is kept in a folder of its own, in which
 -- draw(path, model, config) leaves a figure; draw returns true, or nil and the reason why there is none.
+-- report(model, config, folder) prints how good the target is.
 function experiment.train_target(settings)
   local options = cli.parse(arg, cli.target_training(settings.script, settings.summary))
   if not options then return end
@@ -230,17 +231,22 @@ function experiment.train_target(settings)
   local config, warnings = config_module.load_target(options.config, settings.kind, options.overrides)
   warn_all(warnings, options.quiet)
   local folder = options.out or "out/targets/" .. experiment.case_name(options.config)
-  target.require_own_folder(folder)
+  target.require_own_folder(folder, settings.kind)
   local model, loss = target.train(settings.kind, config, folder, function()
     return progress.new{title = "target", steps = config.steps, quiet = options.quiet}
   end)
   if not model then
     errors.raise(2, folder, "holds a trained target", "remove it, or name another folder with --out")
   end
-  local drawn, problem = settings.draw(folder .. "/target.png", model, config)
-  if not drawn then warn(problem) end
-  if not options.quiet then print(("final loss: %.6g"):format(loss)) end
-  print("target: " .. folder .. "/target.safetensors")
+  if settings.draw then
+    local drawn, problem = settings.draw(folder .. "/target.png", model, config)
+    if not drawn then warn(problem) end
+  end
+  if not options.quiet then
+    print(("final loss: %.6g"):format(loss))
+    if settings.report then settings.report(model, config, folder) end
+  end
+  print("target: " .. folder .. "/" .. target.weights_file(settings.kind))
 end
 
 -- ---- a model of the user's own ------------------------------------------------------------------

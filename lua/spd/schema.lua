@@ -220,11 +220,42 @@ schema.residual_mlp_target = toy_target("resid_mlp_config", {
   size("n_batches_final_losses", "Batches over which the final loss is averaged.", {default = 1}),
 })
 
+--- schema.lm_target: the config of a small language model's training.
+schema.lm_target = {
+  {key = "lm_model_config", type = "group", required = true, description = "The model.", fields = {
+    choice("architecture", {"llama", "gpt2"}, {required = true}, "LlamaForCausalLM or GPT2LMHeadModel."),
+    size("hidden_size", "Width of the residual stream."),
+    size("n_layers", "Number of layers.", {required = true, max = 1000}),
+    size("n_heads", "Attention heads of a layer."),
+    size("n_key_value_heads", "Heads of keys and values, for a llama; null: as many.", {optional = true}),
+    size("intermediate_size", "Neurons of a layer's MLP."),
+    size("max_seq_len", "Tokens in a sample, and the longest text that the model takes.", {required = true, min = 2}),
+    flag("tie_word_embeddings", false, "The unembedding is the embedding."),
+    {key = "initializer_range", type = "number", above = 0, max = 1, default = 0.02,
+      description = "Standard deviation of the initial weights."},
+  }},
+  {key = "stories_config", type = "group", required = true, description = "The text.", fields = {
+    size("n_train", "Stories to train on.", {required = true, max = 200000}),
+    size("n_test", "Other stories to test on.", {required = true, max = 200000}),
+  }},
+  size("batch_size", "Samples in a batch."),
+  size("steps", "Number of optimization steps.", {required = true, max = LARGEST_STEP}),
+  seed,
+  {key = "lr", type = "number", above = 0, required = true, description = "Learning rate."},
+  lr_schedule,
+  lr_exponential_halflife,
+  {key = "lr_warmup_pct", type = "number", min = 0, max = 1, default = 0.0,
+    description = "Fraction of the steps in which the learning rate rises to its value."},
+  {key = "weight_decay", type = "number", min = 0, max = 1000, default = 0.1,
+    description = "Weight decay of matrices; norms and biases have none."},
+  size("print_freq", "Steps between printed losses."),
+}
+
 --- schema.target_keys: task_name -> the key that only configs of its targets have.
-schema.target_keys = {tms = "tms_model_config", residual_mlp = "resid_mlp_config"}
+schema.target_keys = {tms = "tms_model_config", residual_mlp = "resid_mlp_config", lm = "lm_model_config"}
 
 --- schema.training_scripts, schema.decomposition_scripts: task_name -> its script in experiments/.
-schema.training_scripts = {tms = "train_tms.lua", residual_mlp = "train_resid_mlp.lua"}
+schema.training_scripts = {tms = "train_tms.lua", residual_mlp = "train_resid_mlp.lua", lm = "train_lm.lua"}
 schema.decomposition_scripts = {tms = "tms_decomposition.lua", residual_mlp = "resid_mlp_decomposition.lua"}
 
 --- schema.model_classes: pretrained_model_class, as the public code names it -> its task_name.

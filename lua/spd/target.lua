@@ -2,7 +2,7 @@
 --
 -- A toy target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it
 -- was trained with, which says what model the weights belong to). A language model is a folder in Hugging Face's layout
--- (see spd.models.language), which stays where it is.
+-- (see spd.models.language), which stays where it is; one that was trained here has that config in it, too.
 local core = require "spd.core"
 local config_module = require "spd.config"
 local errors = require "spd.errors"
@@ -22,6 +22,14 @@ function target.kind(name)
   if not kinds[name] then errors.raise(2, "task_config.task_name", "no target model for '" .. tostring(name) .. "'") end
   return require(kinds[name])
 end
+
+-- Targets that are trained are made by the module of their kind, but for language models.
+local trainers = {tms = kinds.tms, residual_mlp = kinds.residual_mlp, lm = "spd.models.language_target"}
+
+-- The module that trains a kind: from_config, training_bytes and train; where its folders hold other files than
+-- target.safetensors their names (weights_file, files), prepare(config, folder), which writes what there is before the
+-- training, and save(model, folder).
+local function trainer(kind) return require(trainers[kind]) end
 
 --- target.config_path(weights_path) -> the path of the config beside a weights file.
 function target.config_path(weights_path)
@@ -57,21 +65,38 @@ local function refuse_other_config(settings, folder)
   end
 end
 
---- target.require_own_folder(folder)
--- Raise an error if a folder holds anything but a target, or what is left of one.
-function target.require_own_folder(folder)
-  local ours = {[WEIGHTS] = true, [CONFIG] = true, [LOCK] = true, ["target.png"] = true}
+--- target.weights_file(kind) -> the name of the weights' file in the folder of such a target
+function target.weights_file(kind) return trainer(kind).weights_file or WEIGHTS end
+
+-- The names that files in a target's folder may have. Those of its kind are only the target's own beside its config.
+local function own_names(folder, kind)
+  local names = {target.weights_file(kind), CONFIG, LOCK, "target.png"}
+  local others = posix.is_file(folder .. "/" .. CONFIG) and trainer(kind).files or {}
+  return table.move(others, 1, #others, #names + 1, names)
+end
+
+-- Whether a file is one of these, or was left half-written by a killed process.
+local function is_own(name, own)
+  for _, ours in ipairs(own) do
+    if name == ours or name:match("%.tmp$") and name:sub(1, #ours + 1) == ours .. "." then return true end
+  end
+  return false
+end
+
+--- target.require_own_folder(folder, kind)
+-- Raise an error if a folder holds anything but a target of this kind, or what is left of one.
+function target.require_own_folder(folder, kind)
+  local own = own_names(folder, kind)
   for _, name in ipairs(posix.is_directory(folder) and files.list(folder) or {}) do
-    if not ours[name] and not name:match("^target.*%.tmp$") then
-      errors.raise(2, folder, "is not empty: it holds " .. name)
-    end
+    if not is_own(name, own) then errors.raise(2, folder, "is not empty: it holds " .. name) end
   end
 end
 
 -- Write the config, then the weights: a weights file is never without its config.
 local function write(model, settings, folder)
   config_module.write(folder .. "/" .. CONFIG, settings)
-  model:save(folder .. "/" .. WEIGHTS)
+  local save = trainer(model.kind).save
+  if save then save(model, folder) else model:save(folder .. "/" .. WEIGHTS) end
 end
 
 --- target.save(model, settings, folder)
@@ -82,11 +107,11 @@ function target.save(model, settings, folder)
 end
 
 -- Make the folder, and wait until no other process trains in it.
-local function lock_folder(folder)
+local function lock_folder(folder, kind)
   files.make_directory(folder, true)
   local lock, reason = posix.lock(folder .. "/" .. LOCK)
   if not lock then errors.raise(2, folder, reason) end
-  files.tidy(folder, "target")
+  for _, name in ipairs(own_names(folder, kind)) do files.tidy(folder, name .. ".") end
   return lock
 end
 
@@ -94,12 +119,16 @@ end
 -- Train a target and keep it in a folder. Nothing overwrites a trained target: of two processes that train in one
 -- folder, the later one waits and then returns nil. progress() makes the display.
 function target.train(kind, settings, folder, progress)
-  local module = target.kind(kind)
+  local module = trainer(kind)
   memory.require(module.training_bytes(settings), "the target's training", "a smaller model or batch_size")
-  local lock <close> = lock_folder(folder)
-  if posix.is_file(folder .. "/" .. WEIGHTS) then return nil end
+  local lock <close> = lock_folder(folder, kind)
+  if posix.is_file(folder .. "/" .. target.weights_file(kind)) then return nil end
   refuse_other_config(settings, folder)
-  local model, loss = module.train(settings, progress())
+  if module.prepare then
+    config_module.write(folder .. "/" .. CONFIG, settings)
+    module.prepare(settings, folder)
+  end
+  local model, loss = module.train(settings, progress(), folder)
   write(model, settings, folder)
   return model, loss
 end
@@ -210,7 +239,7 @@ end
 -- Make the folder in which a target that does not exist yet will be trained; an error if it cannot be used.
 function target.prepare(config)
   local path = config.pretrained_model_path
-  if path and not posix.is_file(path) then lock_folder(folder_of(path)):close() end
+  if path and not posix.is_file(path) then lock_folder(folder_of(path), config.task_config.task_name):close() end
 end
 
 --- target.steps(config) -> how many steps the training of a decomposition config's target takes.

@@ -291,9 +291,9 @@ describe("spd.config", function()
           "{n_features: 3, n_hidden: 1, n_hidden_layers: 0, tied_weights: true, init_bias_to_zero: true}"})
     end)
 
-    it("only a TMS or a residual MLP can be trained", function()
-      expect_error("x.yaml: no target can be trained for the task 'lm' (for tms and residual_mlp)", config.load_target,
-        "x.yaml", "lm")
+    it("only a TMS, a residual MLP or a language model can be trained", function()
+      expect_error("x.yaml: no target can be trained for the task 'mlp' (for tms, residual_mlp and lm)",
+        config.load_target, "x.yaml", "mlp")
     end)
 
     it("is not the config of a residual MLP's target", function()
