@@ -51,6 +51,7 @@ local function check(config, quiet)
   warn_all(warnings, quiet)
   losses.check(model, component_model.find(model, config.target_module_patterns), config)
   memory.check(model, config, config.batch_size * (config.task_config.max_seq_len or 1))
+  if target_config.untrained then return end -- its text comes with it
   dataset(config, target_config, "data")
   dataset(config, target_config, "evaluation")
 end

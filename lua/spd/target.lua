@@ -170,15 +170,35 @@ local function language_folder(config)
   return posix.is_directory(name) and name or hugging_face.snapshot("model", name)
 end
 
+-- The config of the training of a language model that does not exist yet, and warnings; nil if it exists.
+local function untrained_language_model(config)
+  local name = config.pretrained_model_name_hf
+  if not config.target_config or posix.is_file(name .. "/" .. target.weights_file "lm") then return nil end
+  return config_module.load_target(config.target_config, "lm")
+end
+
+local function describe_language_model(config)
+  local settings, warnings = untrained_language_model(config)
+  if not settings then
+    local model, where = load_language_model(config, language_folder(config))
+    return model, where, {}
+  end
+  local module = trainer "lm"
+  memory.require(module.training_bytes(settings), "the target", "a smaller model or batch_size")
+  return module.from_config(settings), {untrained = true}, warnings
+end
+
 -- The model that a run was made with, or one for a new run, of which it is noted where it is.
-local function language_model_of_run(directory, config)
+local function language_model_of_run(directory, config, progress)
   local path = directory .. "/target/model.json"
   if not posix.is_file(path) then
+    local settings = untrained_language_model(config)
+    if settings then target.train("lm", settings, config.pretrained_model_name_hf, progress) end
     local folder = language_folder(config)
-    local model, settings = load_language_model(config, folder)
+    local model, where = load_language_model(config, folder)
     files.make_directory(directory .. "/target", true)
     files.write(path, json.encode_pretty{folder = folder, bytes = sizes_of(folder)})
-    return model, settings
+    return model, where
   end
   local noted = json.decode(files.read(path)) or {}
   if type(noted.folder) ~= "string" or type(noted.bytes) ~= "table" then errors.raise(2, path, "is damaged") end
@@ -219,14 +239,11 @@ local function described_by(config)
 end
 
 --- target.describe(config) -> model, target config, warnings
--- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained. warnings: a list
--- of lines about the target's config.
+-- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained. Of a language model
+-- the second is {folder =, vocab_size =}, or {untrained = true}. warnings: a list of lines about the target's config.
 function target.describe(config)
   local kind = config.task_config.task_name
-  if kind == "lm" then
-    local model, settings = load_language_model(config, language_folder(config))
-    return model, settings, {}
-  end
+  if kind == "lm" then return describe_language_model(config) end
   local settings, exists, warnings = described_by(config)
   local module = target.kind(kind)
   memory.require(exists and module.model_bytes(settings) or module.training_bytes(settings), "the target",
@@ -238,12 +255,18 @@ end
 --- target.prepare(config)
 -- Make the folder in which a target that does not exist yet will be trained; an error if it cannot be used.
 function target.prepare(config)
-  local path = config.pretrained_model_path
-  if path and not posix.is_file(path) then lock_folder(folder_of(path), config.task_config.task_name):close() end
+  local kind, path = config.task_config.task_name, config.pretrained_model_path
+  if kind == "lm" then
+    if untrained_language_model(config) then lock_folder(config.pretrained_model_name_hf, kind):close() end
+  elseif not posix.is_file(path) then
+    lock_folder(folder_of(path), kind):close()
+  end
 end
 
 --- target.steps(config) -> how many steps the training of a decomposition config's target takes.
-function target.steps(config) return (described_by(config)).steps end
+function target.steps(config)
+  return ((config.task_config.task_name == "lm" and untrained_language_model or described_by)(config)).steps
+end
 
 --- target.get(config, progress) -> model, target config
 -- The target of a decomposition config: loaded from pretrained_model_path, or, where that file does not exist,
@@ -262,7 +285,7 @@ end
 -- a training.
 function target.of_run(directory, config, progress)
   local kind, folder = config.task_config.task_name, directory .. "/target"
-  if kind == "lm" then return language_model_of_run(directory, config) end
+  if kind == "lm" then return language_model_of_run(directory, config, progress) end
   if not posix.is_file(folder .. "/" .. WEIGHTS) then
     local model, settings = target.get(config, progress)
     target.save(model, settings, folder)
