@@ -56,6 +56,8 @@ UNARY(transpose)
 UNARY(absolute)
 UNARY(relu)
 UNARY(gelu)
+UNARY(gelu_tanh)
+UNARY(silu)
 UNARY(lower_leaky)
 UNARY(upper_leaky)
 UNARY(sum)
@@ -103,6 +105,34 @@ static int core_linear(lua_State *L) {
   return finish(L, &tape, y);
 }
 
+static int core_columns(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  const lua_Integer first = spdL_check_integer(L, 2), count = spdL_check_integer(L, 3);
+  return finish(L, &tape, spd_columns(tape.tape, spdL_check_value(L, 1, &tape), first, count));
+}
+
+static int core_rms_norm(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  const double epsilon = spdL_check_number(L, 3);
+  const spd_value x = spdL_check_value(L, 1, &tape), weight = spdL_check_value(L, 2, &tape);
+  return finish(L, &tape, spd_rms_norm(tape.tape, x, weight, epsilon));
+}
+
+static int core_layer_norm(lua_State *L) {
+  const spdL_tape tape = begin(L, 4);
+  const double epsilon = spdL_check_number(L, 4);
+  spd_value input[3];
+  for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_layer_norm(tape.tape, input[0], input[1], input[2], epsilon));
+}
+
+static int core_rotary(lua_State *L) {
+  const spdL_tape tape = begin(L, 3);
+  spd_value input[3];
+  for (int i = 0; i < 3; i++) input[i] = spdL_check_value(L, i + 1, &tape);
+  return finish(L, &tape, spd_rotary(tape.tape, input[0], input[1], input[2]));
+}
+
 static int core_compact(lua_State *L) {
   const spdL_tape tape = begin(L, 1);
   spd_tensor *tensor = spdL_check_tensor(L, 1);
@@ -111,6 +141,16 @@ static int core_compact(lua_State *L) {
     return 1;
   }
   return finish(L, &tape, spd_leaf_compact(tape.tape, tensor));
+}
+
+static int core_attention(lua_State *L) {
+  const spdL_tape tape = begin(L, 6);
+  const int64_t heads = spdL_check_integer(L, 4);
+  const double scale = spdL_check_number(L, 5);
+  const int64_t window = lua_isnil(L, 6) ? 0 : spdL_check_integer(L, 6);
+  const spd_value q = spdL_check_value(L, 1, &tape), k = spdL_check_value(L, 2, &tape),
+                  v = spdL_check_value(L, 3, &tape);
+  return finish(L, &tape, spd_attention(tape.tape, q, k, v, heads, scale, window));
 }
 
 /* ---- arithmetic ---------------------------------------------------------------------------- */
@@ -248,6 +288,24 @@ static const spdL_function functions[] = {
     {"absolute", core_absolute, "absolute(x) -> y\n|x|, elementwise."},
     {"relu", core_relu, "relu(x) -> y\nmax(x, 0), elementwise."},
     {"gelu", core_gelu, "gelu(x) -> y\nx Phi(x), elementwise, with the exact normal distribution function."},
+    {"gelu_tanh", core_gelu_tanh,
+     "gelu_tanh(x) -> y\nx/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), elementwise: an approximation of gelu."},
+    {"silu", core_silu, "silu(x) -> y\nx / (1 + exp(-x)), elementwise."},
+    {"rms_norm", core_rms_norm,
+     "rms_norm(x, weight, epsilon) -> y\n"
+     "Each row of x [..., n] over the root of its mean square, times weight [n]: weight x / sqrt(mean(x^2) + epsilon)."},
+    {"layer_norm", core_layer_norm,
+     "layer_norm(x, weight, bias, epsilon) -> y\n"
+     "Each row of x [..., n] with mean 0 and variance 1, times weight [n], plus bias [n]: with the deviations d from\n"
+     "the row's mean, weight d / sqrt(mean(d^2) + epsilon) + bias."},
+    {"rotary", core_rotary,
+     "rotary(x, cosine, sine) -> y\n"
+     "Rotary position embedding of x [..., T, heads d]: columns i and i + d/2 of each head are turned by the angle\n"
+     "whose cosine and sine are in column i of the tables [P, d/2], P >= T, in the row of the position, which is the\n"
+     "index in the last dimension but one. No gradient passes to the tables."},
+    {"columns", core_columns,
+     "columns(x, first, count) -> y\n"
+     "Columns first ... first + count - 1 of x [..., n], counted from 0 -> [..., count]."},
     {"lower_leaky", core_lower_leaky,
      "lower_leaky(x) -> g\nThe causal importance for masks: 0.01x below 0, x in [0, 1], 1 above."},
     {"upper_leaky", core_upper_leaky,
@@ -263,6 +321,11 @@ static const spdL_function functions[] = {
      "cross_entropy(logits, labels) -> scalar\n"
      "Mean of -log softmax(logits)[label] over the rows whose label is not negative: logits [..., n], int32 labels [...]\n"
      "counted from 0; 0 where no row counts."},
+    {"attention", core_attention,
+     "attention(q, k, v, heads, scale [, window]) -> y\n"
+     "Causal attention: q [B, T, heads*d], k and v [B, T, kv_heads*d] -> [B, T, heads*d]. Row i of a head is the mean of\n"
+     "rows j <= i of v, weighted with the softmax over j of scale q_i . k_j. Each head of k and v serves heads/kv_heads\n"
+     "neighbouring heads of q. With a window above 0, row i sees only the rows j > i - window."},
     {"compact", core_compact,
      "compact(x) -> value\n"
      "Put a batch x [..., n] on the tape with its all-zero rows kept once and counted with their number: every\n"

@@ -17,19 +17,17 @@ static int file_close(lua_State *L) {
   return 0;
 }
 
-/* An open file in a box on the stack, closed when its scope ends, also by an error. */
+/* An open file in a box on the stack. */
 static spd_safetensors *open_file(lua_State *L, const char *path) {
   spd_safetensors **box = lua_newuserdatauv(L, sizeof(*box), 0);
   *box = NULL;
   luaL_setmetatable(L, FILE_BOX);
-  lua_toclose(L, -1);
   *box = spd_safetensors_open(spdL_context(L), path);
   if (*box == NULL) spdL_core_error(L, 2);
   return *box;
 }
 
-static void push_tensor(lua_State *L, const spd_safetensors *file, int i) {
-  spd_tensor **box = spdL_new_tensor_box(L);
+static void fill_box(lua_State *L, spd_tensor **box, const spd_safetensors *file, int i) {
   *box = spd_safetensors_read(file, i);
   if (*box == NULL) spdL_core_error(L, 2);
   spdL_account(L, *box);
@@ -37,10 +35,11 @@ static void push_tensor(lua_State *L, const spd_safetensors *file, int i) {
 
 static int core_safetensors_load(lua_State *L) {
   const spd_safetensors *file = open_file(L, luaL_checkstring(L, 1));
+  lua_toclose(L, -1); /* closed when this returns, also by an error */
   const int count = spd_safetensors_count(file);
   lua_createtable(L, 0, count);
   for (int i = 0; i < count; i++) {
-    push_tensor(L, file, i);
+    fill_box(L, spdL_new_tensor_box(L), file, i);
     lua_setfield(L, -2, spd_safetensors_name(file, i));
   }
   lua_newtable(L);
@@ -50,6 +49,48 @@ static int core_safetensors_load(lua_State *L) {
     lua_setfield(L, -2, key);
   }
   return 2;
+}
+
+/* ---- files that stay open ------------------------------------------------------------------ */
+
+static int core_safetensors_open(lua_State *L) {
+  spdL_check_count(L, 1);
+  open_file(L, luaL_checkstring(L, 1));
+  return 1;
+}
+
+static const spd_safetensors *check_file(lua_State *L) {
+  spd_safetensors **box = spdL_check_object(L, 1, FILE_BOX);
+  spdL_argument_check(L, *box != NULL, 1, "the file is closed");
+  return *box;
+}
+
+/* Every allocation can run a finalizer, and that can close the file: it is checked again before each use. */
+static int file_list(lua_State *L) {
+  lua_createtable(L, 0, spd_safetensors_count(check_file(L)));
+  for (int i = 0; i < spd_safetensors_count(check_file(L)); i++) {
+    lua_pushstring(L, spd_safetensors_name(check_file(L), i));
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, spd_safetensors_dtype(check_file(L), i));
+    lua_setfield(L, -2, "dtype");
+    int dimensions;
+    int64_t shape[SPD_MAX_DIMENSIONS];
+    memcpy(shape, spd_safetensors_shape(check_file(L), i, &dimensions), sizeof shape);
+    spdL_push_shape(L, dimensions, shape);
+    lua_setfield(L, -2, "shape");
+    lua_rawset(L, -3);
+  }
+  return 1;
+}
+
+static int file_read(lua_State *L) {
+  const char *name = luaL_checkstring(L, 2);
+  spd_tensor **box = spdL_new_tensor_box(L);
+  const spd_safetensors *file = check_file(L);
+  const int i = spd_safetensors_find(file, name);
+  spdL_argument_check(L, i >= 0, 2, "no such tensor in the file");
+  fill_box(L, box, file, i);
+  return 1;
 }
 
 /* ---- saving -------------------------------------------------------------------------------- */
@@ -128,18 +169,31 @@ static const spdL_function functions[] = {
      "safetensors_load(path) -> {name = tensor}, metadata\n"
      "Read all tensors of a safetensors file. F64, F32, F16 and BF16 arrive as reals, integers and BOOL as int32;\n"
      "metadata is a table of strings. The file is checked in full; what is wrong with it is an error."},
+    {"safetensors_open", core_safetensors_open,
+     "safetensors_open(path) -> file\n"
+     "Open and check a safetensors file without reading its tensors: file:list() says what is in it, file:read(name)\n"
+     "reads one tensor. Write `local file <close> = spd.safetensors_open(path)`."},
     {"safetensors_save", core_safetensors_save,
      "safetensors_save(path, {name = tensor} [, metadata])\n"
      "Write tensors and metadata (a table of strings) to a safetensors file, atomically: after a crash at any\n"
      "moment the path holds the old file or the new one. Equal tensors give equal bytes."},
     {NULL, NULL, NULL}};
 
+static const spdL_function methods[] = {
+    {"list", file_list,
+     "file:list() -> {name = {dtype =, shape =}}\nThe tensors of the file, dtype as \"F32\", \"BF16\", ..."},
+    {"read", file_read, "file:read(name) -> tensor\nRead one tensor, as safetensors_load does."},
+    {"close", file_close, "file:close()\nTensors that were read stay."},
+    {NULL, NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", file_close}, {"__close", file_close}, {NULL, NULL}};
+
 void spdL_open_safetensors(lua_State *L) {
   luaL_newmetatable(L, FILE_BOX);
-  lua_pushcfunction(L, file_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, file_close);
-  lua_setfield(L, -2, "__close");
+  luaL_setfuncs(L, metamethods, 0);
+  lua_newtable(L);
+  spdL_register(L, methods);
+  lua_setfield(L, -2, "__index");
   spdL_protect_metatable(L);
   lua_pop(L, 1);
   spdL_register(L, functions);

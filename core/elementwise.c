@@ -1,5 +1,5 @@
 /*
-** Elementwise operators, and those that only move numbers: map, add, subtract, multiply, bias, reshape.
+** Elementwise operators, and those that only move numbers: map, add, subtract, multiply, reshape, columns.
 */
 #include <string.h>
 
@@ -74,6 +74,8 @@ static bool map_backward(spd_tape *tape, spd_node *node) {
 static const spd_operator map_operators[SPD_MAP_COUNT] = {
     [SPD_MAP_RELU] = MAP_OPERATOR("relu", true),
     [SPD_MAP_GELU] = MAP_OPERATOR("gelu", true),
+    [SPD_MAP_GELU_TANH] = MAP_OPERATOR("gelu_tanh", true),
+    [SPD_MAP_SILU] = MAP_OPERATOR("silu", true),
     [SPD_MAP_ABSOLUTE] = MAP_OPERATOR("absolute", true),
     [SPD_MAP_LOWER_LEAKY] = MAP_OPERATOR("lower_leaky", true),
     [SPD_MAP_UPPER_LEAKY] = MAP_OPERATOR("upper_leaky", true),
@@ -104,6 +106,8 @@ static spd_value record_map(spd_tape *tape, spd_value x, spd_map f, double a, do
 
 spd_value spd_relu(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_RELU, 0, 0); }
 spd_value spd_gelu(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_GELU, 0, 0); }
+spd_value spd_gelu_tanh(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_GELU_TANH, 0, 0); }
+spd_value spd_silu(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_SILU, 0, 0); }
 spd_value spd_absolute(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_ABSOLUTE, 0, 0); }
 spd_value spd_lower_leaky(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_LOWER_LEAKY, 0, 0); }
 spd_value spd_upper_leaky(spd_tape *tape, spd_value x) { return record_map(tape, x, SPD_MAP_UPPER_LEAKY, 0, 0); }
@@ -257,5 +261,89 @@ spd_value spd_reshape(spd_tape *tape, spd_value x, int dimensions, const int64_t
   }
   recording.dimensions = dimensions;
   memcpy(recording.shape, shape, (size_t)dimensions * sizeof *shape);
+  return spd_record(tape, &recording);
+}
+
+/* ---- columns ------------------------------------------------------------------------------- */
+
+typedef struct {
+  const spd_kernels *kernels;
+  const spd_real *from;
+  spd_real *to;
+  int64_t rows, all, first, count; /* columns: of x, and which of them */
+  bool add;
+} column_job;
+
+static column_job columns_of(spd_tape *tape, const spd_node *node) {
+  return (column_job){.kernels = spd_context_kernels(spd_tape_context(tape)),
+                      .rows = spd_node_rows(node),
+                      .all = spd_node_columns(spd_input(tape, node, 0)),
+                      .first = (int64_t)node->attributes.a,
+                      .count = spd_node_columns(node)};
+}
+
+static void each_row_block(spd_tape *tape, column_job *job, spd_task *task) {
+  spd_parallel(spd_tape_context(tape), (job->rows + SPD_ROWS_PER_TASK - 1) / SPD_ROWS_PER_TASK, task, job);
+}
+
+static int64_t row_block(const column_job *job, int64_t i, int64_t *end) {
+  const int64_t first = i * SPD_ROWS_PER_TASK;
+  *end = job->rows - first < SPD_ROWS_PER_TASK ? job->rows : first + SPD_ROWS_PER_TASK;
+  return first;
+}
+
+static void columns_task(void *argument, int64_t i, int worker) {
+  (void)worker;
+  const column_job *job = argument;
+  int64_t end, row = row_block(job, i, &end);
+  for (; row < end; row++)
+    memcpy(job->to + row * job->count, job->from + row * job->all + job->first, (size_t)job->count * sizeof(spd_real));
+}
+
+static void columns_gradient_task(void *argument, int64_t i, int worker) {
+  (void)worker;
+  const column_job *job = argument;
+  int64_t end, row = row_block(job, i, &end);
+  for (; row < end; row++) {
+    spd_real *to = job->to + row * job->all;
+    if (!job->add) memset(to, 0, (size_t)job->all * sizeof *to);
+    job->kernels->scale(to + job->first, job->from + row * job->count, 1, job->count, true);
+  }
+}
+
+static bool columns_forward(spd_tape *tape, spd_node *node) {
+  column_job job = columns_of(tape, node);
+  job.from = spd_real_data(spd_input(tape, node, 0));
+  job.to = node->data;
+  each_row_block(tape, &job, columns_task);
+  return true;
+}
+
+static bool columns_backward(spd_tape *tape, spd_node *node) {
+  bool failed;
+  column_job job = columns_of(tape, node);
+  job.from = node->gradient;
+  job.to = spd_input_gradient(tape, node, 0, &job.add, &failed);
+  if (job.to != NULL) each_row_block(tape, &job, columns_gradient_task);
+  return !failed;
+}
+
+static const spd_operator columns_operator = {.name = "columns",
+                                              .forward = columns_forward,
+                                              .backward = columns_backward,
+                                              .row_inputs = 1,
+                                              .keeps_zero_rows = true};
+
+spd_value spd_columns(spd_tape *tape, spd_value x, int64_t first, int64_t count) {
+  spd_recording recording = {.kind = &columns_operator, .inputs = 1, .input = {x}, .attributes = {.a = (double)first}};
+  if (!take_shape(tape, &recording, 0)) return SPD_INVALID;
+  const int64_t all = recording.dimensions > 0 ? recording.shape[recording.dimensions - 1] : 0;
+  if (recording.dimensions < 1 || first < 0 || count < 0 || first > all || count > all - first) {
+    char found[128];
+    spd_fail(spd_tape_context(tape), "columns: %lld from column %lld are not all in %s", (long long)count,
+             (long long)first, spd_format_shape(found, sizeof found, recording.dimensions, recording.shape));
+    return SPD_INVALID;
+  }
+  recording.shape[recording.dimensions - 1] = count;
   return spd_record(tape, &recording);
 }

@@ -180,8 +180,8 @@ spd_value spd_record_matmul(spd_tape *tape, spd_value a, spd_value b) {
 
 typedef struct {
   const spd_kernels *kernels;
-  spd_real *out, *partial;
-  const spd_real *x, *bias, *weight;
+  spd_real *out;
+  const spd_real *x, *bias;
   int64_t rows, columns;
   bool add;
 } row_job;
@@ -214,42 +214,26 @@ static bool add_bias_forward(spd_tape *tape, spd_node *node) {
   return true;
 }
 
-static void sum_rows_part(void *argument, int64_t i, int worker) {
+static void add_rows(void *argument, int64_t i, int worker) {
   (void)worker;
   const row_job *job = argument;
   int64_t rows, first = rows_of_task(job, i, &rows);
-  spd_real *sum = job->partial + i * job->columns;
-  memset(sum, 0, (size_t)job->columns * sizeof *sum);
-  for (int64_t row = first; row < first + rows; row++)
-    job->kernels->scale(sum, job->x + row * job->columns, job->weight != NULL ? (double)job->weight[row] : 1,
-                        job->columns, true);
-}
-
-/* out [columns] (+)= sum of the rows of x, each times its weight: parts of rows, then the parts in order. */
-static bool sum_rows(spd_tape *tape, row_job *job) {
-  spd_context *context = spd_tape_context(tape);
-  const int64_t tasks = row_tasks(job);
-  size_t capacity;
-  job->kernels = spd_context_kernels(context);
-  job->partial = spd_borrow(tape, (size_t)(tasks * job->columns) * sizeof(spd_real), &capacity);
-  if (job->partial == NULL) return false;
-  spd_parallel(context, tasks, sum_rows_part, job);
-  if (!job->add) memset(job->out, 0, (size_t)job->columns * sizeof *job->out);
-  for (int64_t i = 0; i < tasks; i++)
-    job->kernels->scale(job->out, job->partial + i * job->columns, 1, job->columns, true);
-  spd_give_back(tape, job->partial, capacity);
-  return true;
+  job->kernels->scale(job->out + first * job->columns, job->x + first * job->columns, 1, rows * job->columns, job->add);
 }
 
 static bool add_bias_backward(spd_tape *tape, spd_node *node) {
-  bool add, failed;
-  spd_real *dx = spd_input_gradient(tape, node, 0, &add, &failed);
+  spd_context *context = spd_tape_context(tape);
+  row_job job = {.kernels = spd_context_kernels(context),
+                 .x = node->gradient,
+                 .rows = spd_node_rows(node),
+                 .columns = spd_node_columns(node)};
+  bool failed;
+  job.out = spd_input_gradient(tape, node, 0, &job.add, &failed);
   if (failed) return false;
-  if (dx != NULL) spd_context_kernels(spd_tape_context(tape))->scale(dx, node->gradient, 1, spd_node_count(node), add);
-  row_job job = {.x = node->gradient, .rows = spd_node_rows(node), .columns = spd_node_columns(node)};
-  job.out = spd_input_gradient(tape, node, 1, &job.add, &failed);
-  if (job.out == NULL) return !failed;
-  return sum_rows(tape, &job);
+  if (job.out != NULL) spd_parallel(context, row_tasks(&job), add_rows, &job);
+  spd_row_sum sum = {.x = job.x, .rows = job.rows, .columns = job.columns};
+  sum.out = spd_input_gradient(tape, node, 1, &sum.add, &failed);
+  return sum.out == NULL ? !failed : spd_add_up_rows(tape, &sum);
 }
 
 static const spd_operator add_bias_operator = {
@@ -276,14 +260,46 @@ spd_value spd_add_bias(spd_tape *tape, spd_value x, spd_value bias) {
 
 /* ---- sums over rows ------------------------------------------------------------------------ */
 
+typedef struct {
+  const spd_kernels *kernels;
+  spd_row_sum sum;
+  spd_real *partial; /* a sum for each task */
+} row_sum_job;
+
+static void sum_rows_part(void *argument, int64_t i, int worker) {
+  (void)worker;
+  const row_sum_job *job = argument;
+  const spd_row_sum *s = &job->sum;
+  const int64_t first = i * SPD_ROWS_PER_TASK, end = first + at_most(SPD_ROWS_PER_TASK, s->rows - first);
+  spd_real *partial = job->partial + i * s->columns;
+  memset(partial, 0, (size_t)s->columns * sizeof *partial);
+  for (int64_t row = first; row < end; row++)
+    job->kernels->scale(partial, s->x + row * s->columns, s->weight != NULL ? (double)s->weight[row] : 1, s->columns,
+                        true);
+}
+
+bool spd_add_up_rows(spd_tape *tape, const spd_row_sum *sum) {
+  spd_context *context = spd_tape_context(tape);
+  const int64_t tasks = (sum->rows + SPD_ROWS_PER_TASK - 1) / SPD_ROWS_PER_TASK;
+  row_sum_job job = {.kernels = spd_context_kernels(context), .sum = *sum};
+  size_t capacity;
+  job.partial = spd_borrow(tape, (size_t)(tasks * sum->columns) * sizeof(spd_real), &capacity);
+  if (job.partial == NULL) return false;
+  spd_parallel(context, tasks, sum_rows_part, &job);
+  if (!sum->add) memset(sum->out, 0, (size_t)sum->columns * sizeof *sum->out);
+  for (int64_t i = 0; i < tasks; i++)
+    job.kernels->scale(sum->out, job.partial + i * sum->columns, 1, sum->columns, true);
+  spd_give_back(tape, job.partial, capacity);
+  return true;
+}
+
 static bool sum_rows_forward(spd_tape *tape, spd_node *node) {
   const spd_node *x = spd_input(tape, node, 0);
-  row_job job = {.out = node->data,
-                 .x = x->data,
-                 .weight = x->rows != NULL ? x->rows->weight : NULL,
-                 .rows = spd_node_rows(x),
-                 .columns = spd_node_columns(x)};
-  return sum_rows(tape, &job);
+  return spd_add_up_rows(tape, &(spd_row_sum){.out = node->data,
+                                              .x = x->data,
+                                              .weight = x->rows != NULL ? x->rows->weight : NULL,
+                                              .rows = spd_node_rows(x),
+                                              .columns = spd_node_columns(x)});
 }
 
 static bool sum_rows_backward(spd_tape *tape, spd_node *node) {

@@ -155,20 +155,41 @@ spd_value spd_affine(spd_tape *tape, spd_value x, double scale, double shift); /
 spd_value spd_power(spd_tape *tape, spd_value x, double exponent);             /* x >= 0; gradient 0 at x = 0 */
 spd_value spd_absolute(spd_tape *tape, spd_value x);
 spd_value spd_relu(spd_tape *tape, spd_value x);
-spd_value spd_gelu(spd_tape *tape, spd_value x);                       /* exact: x Phi(x) */
-spd_value spd_lower_leaky(spd_tape *tape, spd_value x);                /* 0.01x below 0, x in [0,1], 1 above */
-spd_value spd_upper_leaky(spd_tape *tape, spd_value x);                /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
-spd_value spd_greater(spd_tape *tape, spd_value x, double threshold);  /* 1 where x > threshold, else 0 */
-spd_value spd_sum(spd_tape *tape, spd_value x);                        /* all elements -> scalar [1] */
-spd_value spd_sum_rows(spd_tape *tape, spd_value x);                   /* [..., n] -> [n] */
-spd_value spd_sum_columns(spd_tape *tape, spd_value x);                /* [..., n] -> [...] */
-spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b); /* sum (a-b)^2 -> scalar */
+spd_value spd_gelu(spd_tape *tape, spd_value x);        /* exact: x Phi(x) */
+spd_value spd_gelu_tanh(spd_tape *tape, spd_value x);   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+spd_value spd_silu(spd_tape *tape, spd_value x);        /* x / (1 + exp(-x)) */
+spd_value spd_lower_leaky(spd_tape *tape, spd_value x); /* 0.01x below 0, x in [0,1], 1 above */
+spd_value spd_upper_leaky(spd_tape *tape, spd_value x); /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
+spd_value spd_greater(spd_tape *tape, spd_value x, double threshold);             /* 1 where x > threshold, else 0 */
+spd_value spd_columns(spd_tape *tape, spd_value x, int64_t first, int64_t count); /* [..., n] -> [..., count] */
+spd_value spd_sum(spd_tape *tape, spd_value x);                                   /* all elements -> scalar [1] */
+spd_value spd_sum_rows(spd_tape *tape, spd_value x);                              /* [..., n] -> [n] */
+spd_value spd_sum_columns(spd_tape *tape, spd_value x);                           /* [..., n] -> [...] */
+spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b);            /* sum (a-b)^2 -> scalar */
 /* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar. Of a prediction that is a product
 ** with 1024 columns or more only a few rows are in memory at a time; so also in spd_cross_entropy. */
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
 /* mean of -log softmax(logits)[label] over the rows whose label is not negative: [..., n], int32 [...] -> scalar; 0 where no
 ** row counts */
 spd_value spd_cross_entropy(spd_tape *tape, spd_value logits, spd_value labels);
+/*
+** Causal attention: q [B, T, heads d], k and v [B, T, kv_heads d] -> [B, T, heads d]. Each head of k and v serves
+** heads / kv_heads neighbouring heads of q. Row i is the mean of rows j <= i of v, weighted with the softmax over j of
+** scale q_i . k_j; with a window above 0 only of those with j > i - window. Scores are made block by block.
+*/
+spd_value spd_attention(spd_tape *tape, spd_value q, spd_value k, spd_value v, int64_t heads, double scale,
+                        int64_t window);
+
+/* Of each row of x [..., n], with weight and bias [n]: weight x / sqrt(mean(x^2) + epsilon), epsilon > 0; and with the
+** deviations d from the row's mean: weight d / sqrt(mean(d^2) + epsilon) + bias. */
+spd_value spd_rms_norm(spd_tape *tape, spd_value x, spd_value weight, double epsilon);
+spd_value spd_layer_norm(spd_tape *tape, spd_value x, spd_value weight, spd_value bias, double epsilon);
+/*
+** Rotary position embedding of x [..., T, heads d]: in each head, the pair of its columns i and i + d/2 is turned by the
+** angle whose cosine and sine stand in column i of the tables [P, d/2], P >= T, in the row of the position, which is the
+** index in the last dimension but one. No gradient passes to the tables.
+*/
+spd_value spd_rotary(spd_tape *tape, spd_value x, spd_value cosine, spd_value sine);
 
 /* ---- SPD kernels --------------------------------------------------------------------------- */
 

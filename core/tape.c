@@ -131,7 +131,8 @@ static uint64_t hash_of(const spd_node *node) {
   hash = mix(hash, node->version);
   for (int i = 0; i < node->inputs; i++)
     hash = mix(hash, (uint64_t)node->input[i].node << 1 | node->input[i].transposed);
-  hash = mix(mix(mix(hash, bits_of(a->a)), bits_of(a->b)), (uint64_t)a->map);
+  hash = mix(mix(mix(hash, bits_of(a->a)), bits_of(a->b)), bits_of(a->c));
+  hash = mix(hash, (uint64_t)a->map);
   hash = mix(mix(hash, a->draw.seed), (uint64_t)a->draw.purpose << 32 | a->draw.matrix);
   hash = mix(hash, (uint64_t)a->draw.sample << 32 | a->draw.step);
   for (int i = 0; i < node->dimensions; i++) hash = mix(hash, (uint64_t)node->shape[i]);
@@ -153,7 +154,7 @@ static bool same_node(const spd_node *a, const spd_node *b) {
   for (int i = 0; i < a->dimensions; i++)
     if (a->shape[i] != b->shape[i]) return false;
   return bits_of(a->attributes.a) == bits_of(b->attributes.a) && bits_of(a->attributes.b) == bits_of(b->attributes.b) &&
-         same_draw(&a->attributes.draw, &b->attributes.draw);
+         bits_of(a->attributes.c) == bits_of(b->attributes.c) && same_draw(&a->attributes.draw, &b->attributes.draw);
 }
 
 /* The slot of an equal node, or the free one where this node belongs. */

@@ -19,7 +19,7 @@ typedef struct spd_node spd_node;
 
 /* What distinguishes two nodes of the same operator on the same inputs. */
 typedef struct {
-  double a, b;
+  double a, b, c;
   spd_draw draw;
   spd_map map;
 } spd_attributes;
@@ -124,6 +124,15 @@ typedef struct {
   bool transpose_a, transpose_b, add;
 } spd_product;
 bool spd_multiply_matrices(spd_tape *tape, const spd_product *product);
+
+/* out [columns] (+)= sum of the rows of x, each times its weight (NULL: 1): parts of rows, then the parts in order. */
+typedef struct {
+  spd_real *out;
+  const spd_real *x, *weight;
+  int64_t rows, columns;
+  bool add;
+} spd_row_sum;
+bool spd_add_up_rows(spd_tape *tape, const spd_row_sum *sum);
 
 /* Memory in which forward leaves what backward needs: node->saved, until the node's backward has run. It may be gone when
 ** backward runs once more. */

@@ -1,27 +1,72 @@
-/* Elementwise functions, their gradients, and sums. Plain loops: the compiler makes vectors of them. */
+/* Elementwise functions, their gradients, and sums. Where loops are plain, the compiler makes vectors of them. */
 #include "vector.h"
 
 static spd_real sign_of(spd_real x) { return (spd_real)(x > 0) - (spd_real)(x < 0); }
 
-static void gelu(spd_real *y, const spd_real *x, int64_t n) {
-  for (int64_t i = 0; i < n; i += LANES) {
-    spd_real part[LANES] = {0};
-    const size_t bytes = (size_t)(n - i < LANES ? n - i : LANES) * sizeof *x;
-    memcpy(part, x + i, bytes);
-    vec slope;
-    store(part, gelu_of(load(part), &slope));
-    memcpy(y + i, part, bytes);
-  }
+/* ---- functions of vectors ------------------------------------------------------------------ */
+
+INLINE vec gelu(vec x) {
+  vec slope;
+  return gelu_of(x, &slope);
 }
 
-/* d = gelu'(x) = Phi(x) + x phi(x), for at most LANES numbers. */
-INLINE vec gelu_slope(const spd_real *x, size_t bytes) {
-  spd_real part[LANES] = {0};
-  memcpy(part, x, bytes);
+/* gelu'(x) = Phi(x) + x phi(x) */
+INLINE vec gelu_slope(vec x) {
   vec slope;
-  gelu_of(load(part), &slope);
+  gelu_of(x, &slope);
   return slope;
 }
+
+/* Where exp(-x) is infinite this is 0. */
+INLINE vec sigmoid(vec x) { return 1 / (1 + exp_of(-x)); }
+
+INLINE vec silu(vec x) { return x / (1 + exp_of(-x)); }
+
+INLINE vec silu_slope(vec x) {
+  const vec s = sigmoid(x);
+  return s * (1 + x * (1 - s));
+}
+
+/* (1 + tanh u) / 2 is the sigmoid of 2u, and 2u = x (a + b x^2). */
+static const spd_real tanh_a = R(1.5957691216057308), tanh_b = R(0.07135481627260025);
+
+INLINE vec gelu_tanh(vec x) { return x / (1 + exp_of(-x * (tanh_a + tanh_b * x * x))); }
+
+/* Beyond |x| = 10 the slope is 0 or 1 to the last place; products with x^2 could be infinite there. */
+INLINE vec gelu_tanh_slope(vec x) {
+  const vec z = at_most(at_least(x, -10), 10), square = z * z;
+  const vec s = sigmoid(z * (tanh_a + tanh_b * square));
+  return s + z * s * (1 - s) * (tanh_a + 3 * tanh_b * square);
+}
+
+typedef vec vector_function(vec);
+
+/* The function of n < LANES numbers. */
+INLINE vec of_rest(const spd_real *x, int64_t n, vector_function f) {
+  spd_real part[LANES] = {0};
+  memcpy(part, x, (size_t)n * sizeof *x);
+  return f(load(part));
+}
+
+INLINE void map_vectors(spd_real *y, const spd_real *x, int64_t n, vector_function f) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) store(y + i, f(load(x + i)));
+  const vec rest = of_rest(x + i, n - i, f);
+  memcpy(y + i, &rest, (size_t)(n - i) * sizeof *y);
+}
+
+INLINE void map_vectors_gradient(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, vector_function slope,
+                                 bool add) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const vec d = load(dy + i) * slope(load(x + i));
+    store(dx + i, add ? load(dx + i) + d : d);
+  }
+  const vec rest = of_rest(x + i, n - i, slope);
+  for (int64_t j = 0; i + j < n; j++) dx[i + j] = (add ? dx[i + j] : 0) + dy[i + j] * rest[j];
+}
+
+/* ---- y = f(x) ------------------------------------------------------------------------------ */
 
 /* Comparisons are written so that NaN comes out as NaN: a loss must not look good because a function swallowed it.
 ** Run a loop body once with assignment and once with addition. */
@@ -38,7 +83,9 @@ void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n
   const spd_real p = (spd_real)a, q = (spd_real)b;
   switch (f) {
     case SPD_MAP_RELU: EACH(y[i], x[i] < 0 ? 0 : x[i]); break;
-    case SPD_MAP_GELU: gelu(y, x, n); break;
+    case SPD_MAP_GELU: map_vectors(y, x, n, gelu); break;
+    case SPD_MAP_GELU_TANH: map_vectors(y, x, n, gelu_tanh); break;
+    case SPD_MAP_SILU: map_vectors(y, x, n, silu); break;
     case SPD_MAP_ABSOLUTE: EACH(y[i], x[i] < 0 ? -x[i] : x[i]); break;
     case SPD_MAP_LOWER_LEAKY: EACH(y[i], x[i] > 1 ? 1 : x[i] > 0 ? x[i] : R(0.01) * x[i]); break;
     case SPD_MAP_UPPER_LEAKY: EACH(y[i], x[i] > 1 ? 1 + R(0.01) * (x[i] - 1) : x[i] < 0 ? 0 : x[i]); break;
@@ -59,21 +106,15 @@ void SPD_KERNEL(map)(spd_real *restrict y, const spd_real *restrict x, int64_t n
 /* x^(p-1) is infinite at 0 for p < 1; as in the reference implementation no gradient passes there. */
 static spd_real power_slope(spd_real x, double p) { return x == 0 ? 0 : (spd_real)(p * pow((double)x, p - 1)); }
 
-static void gelu_gradient(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, bool add) {
-  for (int64_t i = 0; i < n; i += LANES) {
-    const int64_t lanes = n - i < LANES ? n - i : LANES;
-    vec slope = gelu_slope(x + i, (size_t)lanes * sizeof *x);
-    for (int64_t j = 0; j < lanes; j++) dx[i + j] = (add ? dx[i + j] : 0) + dy[i + j] * slope[j];
-  }
-}
-
 void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy, const spd_real *restrict x, int64_t n,
                               spd_map f, double a, double b, bool add) {
   (void)b;
   const spd_real p = (spd_real)a;
   switch (f) {
     case SPD_MAP_RELU: EACH(dx[i], (x[i] <= 0 ? 0 : dy[i])); break;
-    case SPD_MAP_GELU: gelu_gradient(dx, dy, x, n, add); break;
+    case SPD_MAP_GELU: map_vectors_gradient(dx, dy, x, n, gelu_slope, add); break;
+    case SPD_MAP_GELU_TANH: map_vectors_gradient(dx, dy, x, n, gelu_tanh_slope, add); break;
+    case SPD_MAP_SILU: map_vectors_gradient(dx, dy, x, n, silu_slope, add); break;
     case SPD_MAP_ABSOLUTE: EACH(dx[i], dy[i] * sign_of(x[i])); break;
     case SPD_MAP_LOWER_LEAKY: EACH(dx[i], (x[i] > 1 ? 0 : x[i] > 0 ? dy[i] : R(0.01) * dy[i])); break;
     case SPD_MAP_UPPER_LEAKY: EACH(dx[i], (x[i] > 1 ? R(0.01) * dy[i] : x[i] <= 0 ? 0 : dy[i])); break;
@@ -91,6 +132,8 @@ void SPD_KERNEL(map_gradient)(spd_real *restrict dx, const spd_real *restrict dy
   }
 }
 
+/* ---- two vectors, sums --------------------------------------------------------------------- */
+
 void SPD_KERNEL(combine)(spd_real *y, const spd_real *a, const spd_real *b, double scale_b, int64_t n) {
   const spd_real s = (spd_real)scale_b;
   for (int64_t i = 0; i < n; i++) y[i] = a[i] + s * b[i];
@@ -103,13 +146,6 @@ void SPD_KERNEL(scale)(spd_real *y, const spd_real *x, double scale, int64_t n, 
 
 void SPD_KERNEL(multiply_add)(spd_real *y, const spd_real *a, const spd_real *b, int64_t n, bool add) {
   EACH(y[i], a[i] * b[i]);
-}
-
-/* Sums run in double, over eight lanes that are added at the end. */
-#define SUM_LANES 8
-
-static double sum_of_lanes(const double *lane) {
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 double SPD_KERNEL(sum)(const spd_real *x, int64_t n) {

@@ -24,6 +24,8 @@ typedef struct {
 typedef enum {
   SPD_MAP_RELU,
   SPD_MAP_GELU,
+  SPD_MAP_GELU_TANH,
+  SPD_MAP_SILU,
   SPD_MAP_ABSOLUTE,
   SPD_MAP_LOWER_LEAKY,
   SPD_MAP_UPPER_LEAKY,
@@ -80,6 +82,22 @@ typedef struct spd_kernels {
   void (*cross_entropy_gradient)(spd_real *dx, bool add, const spd_real *x, int32_t label, double scale,
                                  int64_t columns);
 
+  /* One row: y = weight (x - mean) / sqrt(mean((x - mean)^2) + epsilon) + bias, where mean is 0 unless centred and
+  ** bias may be NULL. The gradient kernel adds to dweight; dx, dweight may be NULL. */
+  void (*normalize)(spd_real *y, const spd_real *x, const spd_real *weight, const spd_real *bias, int64_t columns,
+                    bool centred, double epsilon);
+  void (*normalize_gradient)(spd_real *dx, bool add, spd_real *dweight, const spd_real *dy, const spd_real *x,
+                             const spd_real *weight, int64_t columns, bool centred, double epsilon);
+
+  /* One row of heads: columns i and i + half of each are turned by an angle, or back by it where `back` is set. */
+  void (*rotate)(spd_real *y, const spd_real *x, const spd_real *cosine, const spd_real *sine, int64_t heads,
+                 int64_t half, bool back, bool add);
+
+  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. */
+  void (*softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns);
+  /* The same, and in place of dy, the gradient of the softmax, that of x; 0 outside of the range. */
+  void (*softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int64_t end, int64_t columns);
+
   /* One AdamW update of n numbers; decay = 1 - rate * weight decay, rate1 = rate / (1 - beta1^t),
   ** correction2 = sqrt(1 - beta2^t). delta receives the change when not NULL, and x is left alone. */
   void (*adamw)(spd_real *x, spd_real *delta, spd_real *m, spd_real *v, const spd_real *gradient, int64_t n,
@@ -105,6 +123,11 @@ typedef struct spd_kernels {
   X(softmax_kl_gradient, isa)    \
   X(cross_entropy, isa)          \
   X(cross_entropy_gradient, isa) \
+  X(normalize, isa)              \
+  X(normalize_gradient, isa)     \
+  X(rotate, isa)                 \
+  X(softmax, isa)                \
+  X(softmax_gradient, isa)       \
   X(adamw, isa)
 
 #define SPD_DECLARE_KERNEL(name, isa) __typeof__(*((spd_kernels *)0)->name) spd_kernel_##name##_##isa;

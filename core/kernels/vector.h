@@ -50,6 +50,13 @@ INLINE void store(spd_real *x, vec v) { memcpy(x, &v, sizeof v); }
 INLINE vec splat(spd_real x) { return x - (vec){0}; }
 INLINE vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
+/* Sums run in double, over eight lanes that are added at the end. */
+enum { SUM_LANES = 8 };
+
+INLINE double sum_of_lanes(const double *lane) {
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
 /* The lanes of v with lane i and lane i ^ width exchanged. */
 INLINE vec exchange(vec v, int width) {
   bits from;
@@ -82,19 +89,67 @@ INLINE double sum_wide(wide v) {
   return sum[0];
 }
 
-/* The numbers of x, at most LANES of them, filled up. */
+/* Up to LANES numbers of x, filled up. */
 INLINE vec load_some(const spd_real *x, int64_t count, spd_real fill) {
-  spd_real part[LANES];
   if (count >= LANES) return load(x);
-  for (int i = 0; i < LANES; i++) part[i] = i < count ? x[i] : fill;
-  return load(part);
+  vec v = splat(fill);
+  memcpy(&v, x, (size_t)count * sizeof *x);
+  return v;
 }
 INLINE void store_some(spd_real *x, vec v, int64_t count) {
-  if (count >= LANES)
-    store(x, v);
-  else
-    for (int64_t i = 0; i < count; i++) x[i] = v[i];
+  memcpy(x, &v, (size_t)(count < LANES ? count : LANES) * sizeof *x);
 }
+
+/* The smaller, the larger of a number and x; NaN where x is NaN (the instructions return their second operand then). */
+INLINE vec at_most(vec x, spd_real limit) {
+#if defined(__AVX512F__) && !defined(SPD_DOUBLE)
+  return (vec)_mm512_min_ps(_mm512_set1_ps(limit), (__m512)x);
+#elif defined(__AVX2__) && !defined(SPD_DOUBLE)
+  return (vec)_mm256_min_ps(_mm256_set1_ps(limit), (__m256)x);
+#else
+  return choose(x > limit, splat(limit), x);
+#endif
+}
+
+INLINE vec at_least(vec x, spd_real limit) {
+#if defined(__AVX512F__) && !defined(SPD_DOUBLE)
+  return (vec)_mm512_max_ps(_mm512_set1_ps(limit), (__m512)x);
+#elif defined(__AVX2__) && !defined(SPD_DOUBLE)
+  return (vec)_mm256_max_ps(_mm256_set1_ps(limit), (__m256)x);
+#else
+  return choose(x < limit, splat(limit), x);
+#endif
+}
+
+/*
+** exp(x), correct to 2 units in the last place of float32, down to 0 and up to infinity. NaN comes out as NaN. x = n log 2
+** + r with |r| <= log(2)/2; the polynomial is that of Chebyshev's nodes, and 2^n is multiplied in two halves, since n may
+** be one more or some less than an exponent can be. The build in double uses the C library.
+*/
+#if defined(SPD_DOUBLE)
+INLINE vec exp_of(vec x) {
+  vec y;
+  for (int i = 0; i < LANES; i++) y[i] = exp(x[i]);
+  return y;
+}
+#else
+typedef uint32_t counts __attribute__((vector_size(VECTOR_BYTES)));
+
+INLINE vec power_of_two(bits n) { return (vec)(((counts)n + 127) << 23); }
+
+INLINE vec exp_of(vec x) {
+  const float shift = 12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to an integer, in its last bits */
+  const vec z = at_most(at_least(x, -104.0f), 89.0f), shifted = z * 1.442695041f + shift, n = shifted - shift;
+  const vec r = z - n * 0.693145752f - n * 1.428606820e-06f; /* log 2 in two parts; n times the first is exact */
+  vec p = r * 1.392625083e-03f + 8.363232884e-03f;
+  p = p * r + 4.166655421e-02f;
+  p = p * r + 1.666657667e-01f;
+  p = p * r + 0.5f;
+  p = p * r * r + r;
+  const bits whole = (bits)((counts)shifted - 0x4b400000u), half = whole >> 1;
+  return (p + 1.0f) * power_of_two(half) * power_of_two((bits)((counts)whole - (counts)half));
+}
+#endif
 
 /*
 ** GELU, z Phi(z) with the standard normal distribution function Phi, and its slope, Phi(z) + z phi(z). Phi and the slope
@@ -105,12 +160,6 @@ INLINE void store_some(spd_real *x, vec v, int64_t count) {
 ** uses the C library.
 */
 #if defined(SPD_DOUBLE)
-INLINE vec exp_of(vec x) {
-  vec y;
-  for (int i = 0; i < LANES; i++) y[i] = exp(x[i]);
-  return y;
-}
-
 INLINE vec gelu_of(vec z, vec *slope) {
   vec y;
   for (int i = 0; i < LANES; i++) {
@@ -121,27 +170,6 @@ INLINE vec gelu_of(vec z, vec *slope) {
   return y;
 }
 #else
-/* The smaller, the larger of a number and x; NaN where x is NaN (the instructions return their second operand then). */
-INLINE vec at_most(vec x, spd_real limit) {
-#if defined(__AVX512F__)
-  return (vec)_mm512_min_ps(_mm512_set1_ps(limit), (__m512)x);
-#elif defined(__AVX2__)
-  return (vec)_mm256_min_ps(_mm256_set1_ps(limit), (__m256)x);
-#else
-  return choose(x > limit, splat(limit), x);
-#endif
-}
-
-INLINE vec at_least(vec x, spd_real limit) {
-#if defined(__AVX512F__)
-  return (vec)_mm512_max_ps(_mm512_set1_ps(limit), (__m512)x);
-#elif defined(__AVX2__)
-  return (vec)_mm256_max_ps(_mm256_set1_ps(limit), (__m256)x);
-#else
-  return choose(x < limit, splat(limit), x);
-#endif
-}
-
 INLINE vec reciprocal(vec x) {
 #if defined(__AVX512F__)
   const vec guess = (vec)_mm512_rcp14_ps((__m512)x); /* 14 bits; one Newton step doubles them */
@@ -149,28 +177,6 @@ INLINE vec reciprocal(vec x) {
 #else
   return 1.0f / x;
 #endif
-}
-
-/*
-** exp(x), correct to 2 units in the last place; below -87.3, where the result would be denormal, 0; infinite above 88.7; NaN
-** of NaN. x = n log 2 + r with |r| <= log(2)/2 (Cody and Waite 1980, log 2 in two parts); exp(r) = 1 + r + r^2 q(r), with q
-** fitted for this project to 4e-9.
-*/
-INLINE vec exp_of(vec x) {
-  const vec limited = at_most(at_least(x, -88.0f), 88.8f);
-  const vec round =
-      splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer, which the lowest bits then hold */
-  const vec shifted = limited * 1.44269504f + round, n = shifted - round;
-  const vec r = (limited - n * 0.693359375f) + n * 2.12194440e-4f;
-  vec q = r * 1.381166245e-3f + 8.370134814e-3f;
-  q = q * r + 4.166852827e-2f;
-  q = q * r + 1.666650872e-1f;
-  q = q * r + 4.999999263e-1f;
-  const vec p = q * (r * r) + r + 1.0f;
-  /* 2^n in two steps, since 2^128 is not a number */
-  const bits whole = (bits)shifted - (bits)round, half = whole >> 1, rest = whole - half;
-  const vec y = p * (vec)((half + 127) << 23) * (vec)((rest + 127) << 23);
-  return choose(x < -87.3f, splat(0), choose(x > 88.722839f, splat(INFINITY), y));
 }
 
 INLINE vec gelu_of(vec z, vec *slope) {
@@ -199,5 +205,6 @@ INLINE vec gelu_of(vec z, vec *slope) {
   return above * (p * scaled + 0.5f);
 }
 #endif
+
 
 #endif

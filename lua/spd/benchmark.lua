@@ -1,7 +1,8 @@
---- The paper's toy cases with random targets, for measuring a training step.
+--- The paper's toy cases, and a small language model, with random targets, for measuring a training step.
 local component_model = require "spd.component_model"
 local core = require "spd.core"
 local data = require "spd.data"
+local language = require "spd.models.language"
 local optimize = require "spd.optimize"
 local residual_mlp = require "spd.models.residual_mlp"
 local tms = require "spd.models.tms"
@@ -10,9 +11,11 @@ local posix = core.posix
 local benchmark = {}
 
 --- benchmark.names: all cases, in order.
-benchmark.names = {"tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3"}
+benchmark.names = {
+  "tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3", "lm_embed", "lm_mlp",
+}
 
---- benchmark.cases: name -> sizes and settings of the paper.
+--- benchmark.cases: name -> sizes and settings of the paper; of the language model those of the public code's ss_config.
 benchmark.cases = {}
 
 local function tms_case(n, d, hidden, C, importance, pnorm)
@@ -36,7 +39,22 @@ benchmark.cases.resid_mlp1 = residual_case(100, 1, 50, 100, 16, 1e-5)
 benchmark.cases.resid_mlp2 = residual_case(100, 2, 25, 400, 16, 1e-5)
 benchmark.cases.resid_mlp3 = residual_case(102, 3, 17, 500, 128, 5e-6)
 
+-- The shape of SimpleStories-1.25M.
+local STORIES = {
+  architectures = {"LlamaForCausalLM"}, vocab_size = 4096, hidden_size = 128, intermediate_size = 341,
+  num_hidden_layers = 4, num_attention_heads = 4, num_key_value_heads = 2, max_position_embeddings = 512,
+  tie_word_embeddings = true,
+}
+
+local function language_case(pattern)
+  return {language = STORIES, length = 512, pattern = pattern, C = 100, neurons = 0, batch = 4, importance = 1e-6, pnorm = 2}
+end
+
+benchmark.cases.lm_embed = language_case "model.embed_tokens"
+benchmark.cases.lm_mlp = language_case "model.layers.*.mlp.*"
+
 local function target_of(case)
+  if case.language then return language.new(case.language) end
   if case.layers then
     return residual_mlp.new{
       n_features = case.n, d_embed = case.d, d_mlp = case.width, n_layers = case.layers, act_fn_name = "relu",
@@ -49,21 +67,42 @@ local function target_of(case)
   }
 end
 
+-- Random token ids.
+local function random_tokens(case)
+  return {batch = function(_, step)
+    local draws = core.uniform({case.batch, case.length}, {seed = 0, purpose = "data", step = step}):totable()
+    for _, row in ipairs(draws) do
+      for i, draw in ipairs(row) do row[i] = math.floor(draw * case.language.vocab_size) end
+    end
+    return core.tensor(draws, "int32")
+  end}
+end
+
+local function batches_of(case)
+  if case.language then return random_tokens(case) end
+  return data.sparse_features{
+    n_features = case.n, batch_size = case.batch, feature_probability = case.p, seed = 0,
+    value_range = case.layers and {-1, 1} or {0, 1},
+  }
+end
+
+local function config_of(case)
+  return {
+    seed = 0, n_mask_samples = 1, pnorm = case.pnorm, output_loss_type = case.language and "kl" or "mse",
+    faithfulness_coeff = 1, stochastic_recon_coeff = not case.language and 1 or nil, stochastic_recon_layerwise_coeff = 1,
+    importance_minimality_coeff = case.importance,
+  }
+end
+
 --- benchmark.measure(name [, steps]) -> {case =, ms_per_step =, peak_mb =, steps =, threads =}
 -- Train a case for some warm-up steps and then `steps` more, or as many as fit into about two seconds.
 function benchmark.measure(name, steps)
   local case, WARM_UP, SECONDS = benchmark.cases[name], 5, 2
   local components = component_model.new{
-    target = target_of(case), patterns = {"*"}, C = case.C, n_ci_mlp_neurons = case.neurons, tied_update = "separate",
+    target = target_of(case), patterns = {case.pattern or "*"}, C = case.C, n_ci_mlp_neurons = case.neurons,
+    tied_update = "separate",
   }
-  local batches = data.sparse_features{
-    n_features = case.n, batch_size = case.batch, feature_probability = case.p, seed = 0,
-    value_range = case.layers and {-1, 1} or {0, 1},
-  }
-  local config = {
-    seed = 0, n_mask_samples = 1, pnorm = case.pnorm, output_loss_type = "mse", faithfulness_coeff = 1,
-    stochastic_recon_coeff = 1, stochastic_recon_layerwise_coeff = 1, importance_minimality_coeff = case.importance,
-  }
+  local batches, config = batches_of(case), config_of(case)
   local optimizer, x = components:optimizer(), nil
   local function run(first, last)
     local started = posix.monotonic_time()

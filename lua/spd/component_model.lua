@@ -1,8 +1,8 @@
 --- Component models: the matrices of a target as sums of rank-one subcomponents, with their causal importances.
 --
 -- Every decomposed matrix W [d_out, d_in] has subcomponents V [d_in, C] and U [C, d_out] with W ~ (V U)^T (an
--- embedding W [vocabulary, d] ~ V U) and one gate per subcomponent, which computes its causal importance from
--- its inner activation h = a V.
+-- embedding W [vocabulary, d] or a conv1d W [d_in, d_out] ~ V U) and one gate per subcomponent, which computes its
+-- causal importance from its inner activation h = a V.
 local core = require "spd.core"
 local errors = require "spd.errors"
 local model = require "spd.model"
@@ -84,7 +84,7 @@ end
 
 -- Columns of V and rows of U of norm 1, then row c of U times V_c^T W^T U_c: how much the subcomponent overlaps W.
 local function initial_components(matrix, C, seed)
-  local W = matrix.kind == "embedding" and core.transpose(matrix.weight) or matrix.weight
+  local W = matrix.kind == "linear" and matrix.weight or core.transpose(matrix.weight)
   local d_out, d_in = W:size(1), W:size(2)
   local V = unit_columns(normal({d_in, C}, seed, "V", matrix.index))
   local U_transposed = unit_columns(core.transpose(normal({C, d_out}, seed, "U", matrix.index)))
@@ -183,8 +183,8 @@ end
 -- The sum of a matrix's subcomponents, in the shape of the target's weight.
 function ComponentModel:weight(name)
   local V, U = self:V(name), self:U(name)
-  if self.by_name[name].kind == "embedding" then return core.matmul(V, U) end
-  return core.matmul(core.transpose(U), core.transpose(V))
+  if self.by_name[name].kind == "linear" then return core.matmul(core.transpose(U), core.transpose(V)) end
+  return core.matmul(V, U)
 end
 
 --- components:inner_activations(name, a) -> h [..., C]

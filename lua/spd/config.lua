@@ -56,16 +56,21 @@ local function check_model_class(c, fail)
 end
 
 local function check_model_path(c, fail)
-  local path = c.pretrained_model_path
+  local path, name = c.pretrained_model_path, c.pretrained_model_name_hf
   if path and path:find("^wandb:") then
     fail("pretrained_model_path", "models cannot be fetched from Weights & Biases",
       "name a local .safetensors file; with target_config beside it, it is trained if it does not exist")
+  elseif c.task_config.task_name == "lm" then
+    if path then fail("pretrained_model_path", "a language model is a folder", "pretrained_model_name_hf names it") end
+    if not name then fail(nil, "missing key: pretrained_model_name_hf") end
+    local attribute = c.pretrained_model_output_attr or "logits"
+    if attribute ~= "logits" then
+      fail("pretrained_model_output_attr", ("expected logits, found '%s'"):format(attribute))
+    end
   elseif not path and c.target_config then
     fail("target_config", "expected pretrained_model_path beside it, for the trained target to be kept")
-  elseif not path and c.task_config.task_name ~= "lm" then
+  elseif not path then
     fail(nil, "missing key: pretrained_model_path")
-  elseif not path and not c.pretrained_model_name_hf then
-    fail(nil, "missing key: pretrained_model_path or pretrained_model_name_hf")
   end
 end
 

@@ -104,4 +104,15 @@ function SparseFeatures:batch(step, tensor)
   return core.fill_sparse_features(tensor, self.features, draw)
 end
 
+--- data.next_tokens(ids) -> int32 tensor [B, T]
+-- To each token of ids [B, T] the one that follows in its row; -1, which counts nowhere, to the last.
+function data.next_tokens(ids)
+  local rows = ids:totable()
+  for _, row in ipairs(rows) do
+    table.remove(row, 1)
+    row[#row + 1] = -1
+  end
+  return core.tensor(rows, "int32")
+end
+
 return data

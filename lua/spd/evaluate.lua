@@ -1,5 +1,6 @@
 --- Numbers and matrices that describe a component model: on one batch, on fresh batches, on one-hot inputs.
 local core = require "spd.core"
+local data_module = require "spd.data"
 local shape = require "spd.shape"
 
 local rows = shape.rows
@@ -21,28 +22,73 @@ local function sum_of(list)
   return sum
 end
 
---- evaluate.batch(components, x) -> numbers
--- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
--- squared error of the model's output without masks, and masked by the causal importances, against the
--- target's.
-function evaluate.batch(components, x)
-  local tape <close> = core.tape()
-  local numbers = {}
-  x = core.compact(x)
-  local target, inputs = components:run_target(x)
-  local lower = components:importances(inputs)
+-- The output with all subcomponents, with those masked by their causal importances, and with none.
+local function outputs_of(components, x, lower)
+  return {
+    unmasked = components:run(x),
+    masked = components:run(x, function(matrix, h) return h * lower[matrix.name] end),
+    zero_masked = components:run(x, function(_, h) return h * 0 end),
+  }
+end
+
+-- NAME/ci_l0 for every matrix: the mean over rows of the number of subcomponents with importance > 0.01.
+local function add_active(numbers, lower)
   for name, g in pairs(lower) do
     numbers[name .. "/ci_l0"] = core.sum(core.greater(g, evaluate.active_threshold)):item() / rows(g)
   end
-  local outputs = {
-    unmasked = components:run(x),
-    masked = components:run(x, function(matrix, h) return h * lower[matrix.name] end),
-  }
+end
+
+-- misc/..._ce_loss_vs_labels: the cross-entropies of a language model's outputs with the next token of each row.
+local function add_cross_entropies(numbers, outputs, target, ids)
+  local labels = data_module.next_tokens(ids)
+  numbers["misc/target_ce_loss_vs_labels"] = core.cross_entropy(target, labels):item()
   for kind, output in pairs(outputs) do
-    numbers["misc/" .. kind .. "_kl_loss_vs_target"] = core.softmax_kl(target, output):item()
-    numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / shape.count(output)
+    numbers["misc/" .. kind .. "_ce_loss_vs_labels"] = core.cross_entropy(output, labels):item()
   end
+end
+
+--- evaluate.batch(components, x, config) -> numbers
+-- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
+-- squared error (of a language model KL only) of the model's output without masks, and masked by the causal importances,
+-- against the target's; with log_ce_losses, cross-entropies of a language model, too, also without any subcomponent.
+function evaluate.batch(components, x, config)
+  local tape <close> = core.tape()
+  local numbers, ids = {}, x
+  x = core.compact(x)
+  local target, inputs = components:run_target(x)
+  local lower = components:importances(inputs)
+  add_active(numbers, lower)
+  local outputs = outputs_of(components, x, lower)
+  local is_text = ids.dtype == "int32"
+  for _, kind in ipairs{"unmasked", "masked"} do
+    local output = outputs[kind]
+    numbers["misc/" .. kind .. "_kl_loss_vs_target"] = core.softmax_kl(target, output):item()
+    if not is_text then
+      numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / shape.count(output)
+    end
+  end
+  if is_text and config.log_ce_losses then add_cross_entropies(numbers, outputs, target, ids) end
   return numbers
+end
+
+--- evaluate.cross_entropies(components, data, config) -> numbers
+-- Means over n_eval_steps batches of text: ce_target, ce_unmasked, ce_masked and ce_zero_masked, the cross-entropies in
+-- nats of the target and of the model with all subcomponents, with those masked by their causal importances, and with
+-- none; l0, a table NAME -> active subcomponents (importance > 0.01) per token.
+function evaluate.cross_entropies(components, data, config)
+  local result, x = {l0 = {}}, nil
+  local function add(into, key, value) into[key] = (into[key] or 0) + value / config.n_eval_steps end
+  for step = 0, config.n_eval_steps - 1 do
+    local tape <close> = core.tape()
+    x = data:batch(step, x)
+    local target, inputs = components:run_target(x)
+    local lower, numbers = components:importances(inputs), {}
+    add_cross_entropies(numbers, outputs_of(components, x, lower), target, x)
+    for key, value in pairs(numbers) do add(result, "ce_" .. key:match "^misc/(.*)_ce_loss_vs_labels$", value) end
+    add_active(numbers, lower)
+    for name in pairs(lower) do add(result.l0, name, numbers[name .. "/ci_l0"]) end
+  end
+  return result
 end
 
 -- Add up, over n_eval_steps fresh batches, a list per matrix made by f(g) from its importances [..., C].

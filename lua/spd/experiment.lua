@@ -41,7 +41,7 @@ end
 local function dataset(config, target_config, purpose)
   return target.kind(config.task_config.task_name).dataset{
     target_config = target_config, task = config.task_config, batch_size = config.batch_size, seed = config.seed,
-    purpose = purpose,
+    purpose = purpose, config = config,
   }
 end
 
@@ -50,30 +50,22 @@ local function check(config, quiet)
   local model, target_config, warnings = target.describe(config)
   warn_all(warnings, quiet)
   losses.check(model, component_model.find(model, config.target_module_patterns), config)
-  memory.check(model, config, config.batch_size)
+  memory.check(model, config, config.batch_size * (config.task_config.max_seq_len or 1))
   dataset(config, target_config, "data")
-end
-
--- The target of a run: its own copy, made at the first start.
-local function target_of_run(run, config, display)
-  local folder = run.directory .. "/target"
-  local kind = config.task_config.task_name
-  if not posix.is_file(folder .. "/target.safetensors") then
-    local model, settings = target.get(config, display)
-    target.save(model, settings, folder)
-  end
-  return target.load(kind, folder .. "/target.safetensors")
+  dataset(config, target_config, "evaluation")
 end
 
 --- experiment.subject(config, model, target_config) -> subject
 -- What is trained and analysed: {kind =, config =, target_config =, components = (with initial values), data =,
--- evaluation_data =, n_features =, solution =}.
+-- evaluation_data =}; of a toy model n_features and solution, too, of a language model its tokenizer.
 function experiment.subject(config, model, target_config)
   local kind = target.kind(config.task_config.task_name)
   return {
     kind = config.task_config.task_name, config = config, target_config = target_config,
     data = dataset(config, target_config, "data"), evaluation_data = dataset(config, target_config, "evaluation"),
-    n_features = kind.n_features(target_config), solution = kind.solution(target_config),
+    n_features = kind.n_features and kind.n_features(target_config),
+    solution = kind.solution and kind.solution(target_config),
+    tokenizer = kind.tokenizer and kind.tokenizer(target_config, config),
     components = component_model.new{
       target = model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
       n_ci_mlp_neurons = config.n_ci_mlp_neurons, tied_update = config.tied_update,
@@ -86,8 +78,7 @@ end
 function experiment.open(directory, step)
   local run = run_module.open(directory)
   local config = config_module.load(run:config_path())
-  local subject = experiment.subject(config, target.load(config.task_config.task_name,
-    directory .. "/target/target.safetensors"))
+  local subject = experiment.subject(config, target.of_run(run.directory, config))
   step = step or run:latest_checkpoint()
   if not step then errors.raise(2, directory, "has no checkpoint yet") end
   local tensors, _, path = run:load_checkpoint(step)
@@ -222,7 +213,7 @@ function experiment.decompose(kind, options)
     local function display()
       return progress.new{title = "target", steps = target.steps(config), quiet = options.quiet}
     end
-    local model, target_config = target_of_run(run, config, display)
+    local model, target_config = target.of_run(run.directory, config, display)
     finish(experiment.subject(config, model, target_config), run, options)
   end)
 end

@@ -48,6 +48,13 @@ function files.read(path)
   return file:read("a")
 end
 
+--- files.size(path) -> bytes of a file
+function files.size(path)
+  local file <close>, message = io.open(path, "rb")
+  if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
+  return file:seek "end"
+end
+
 --- files.list(folder) -> names
 function files.list(folder)
   local names, message = posix.list_directory(folder)

@@ -20,8 +20,9 @@ function spd.rows(x) return shape.rows(x) end
 --- The modules of the package, for help() and completion.
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
-  "experiment", "fields", "figures", "files", "gnuplot", "interrupts", "json", "losses", "memory", "metrics",
-  "model", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target", "yaml",
+  "experiment", "fields", "figures", "files", "gnuplot", "hugging_face", "interrupts", "json", "losses", "memory",
+  "metrics", "model", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target", "text_data",
+  "yaml",
 }
 
 local is_module = {}

@@ -30,18 +30,19 @@ local function describe(value)
   return shape and ("[%s]"):format(table.concat(shape, ", ")) or type(value)
 end
 
-local function check_layer(name, weight, bias, form)
+-- form: what the weight is called in messages; out: the dimension of the weight that is the layer's output.
+local function check_layer(name, weight, bias, form, out)
   if type(name) ~= "string" then errors.raise(2, "layer", "expected a name, found " .. describe(name)) end
   local shape = type(weight) == "userdata" and weight.shape
   if not shape or #shape ~= 2 then wrong(name, "expected a weight %s, found %s", form, describe(weight)) end
-  if bias and describe(bias) ~= ("[%d]"):format(shape[1]) then
-    wrong(name, "expected a bias [%d], found %s", shape[1], describe(bias))
+  if bias and describe(bias) ~= ("[%d]"):format(shape[out]) then
+    wrong(name, "expected a bias [%d], found %s", shape[out], describe(bias))
   end
 end
 
 local function check_input(layer, input)
   local shape = type(input) == "userdata" and input.shape
-  local d_in = layer.kind == "linear" and layer.weight:size(2)
+  local d_in = layer.kind ~= "embedding" and layer.weight:size(layer.kind == "linear" and 2 or 1)
   if not shape or (d_in and shape[#shape] ~= d_in) then
     wrong(layer.name, "expected input [...%s], found %s", d_in and ", " .. d_in or "", describe(input))
   end
@@ -69,8 +70,15 @@ end
 --- model.linear(name, weight [, bias]) -> layer
 -- A linear layer y = x weight^T + bias, with weight [d_out, d_in] and bias [d_out].
 function model.linear(name, weight, bias)
-  check_layer(name, weight, bias, "[d_out, d_in]")
+  check_layer(name, weight, bias, "[d_out, d_in]", 1)
   return {name = name, kind = "linear", weight = weight, bias = bias}
+end
+
+--- model.conv1d(name, weight [, bias]) -> layer
+-- A linear layer whose weight is stored the other way round, [d_in, d_out], as GPT-2 does: y = x weight + bias.
+function model.conv1d(name, weight, bias)
+  check_layer(name, weight, bias, "[d_in, d_out]", 2)
+  return {name = name, kind = "conv1d", weight = weight, bias = bias}
 end
 
 --- model.embedding(name, weight) -> layer
@@ -84,7 +92,9 @@ end
 -- What a layer computes when nothing replaces it.
 function model.apply(layer, x)
   if layer.kind == "embedding" then return core.embedding(x, layer.weight) end
-  return core.linear(x, layer.weight, layer.bias)
+  if layer.kind == "linear" then return core.linear(x, layer.weight, layer.bias) end
+  local y = core.matmul(x, layer.weight)
+  return layer.bias and core.add_bias(y, layer.bias) or y
 end
 
 -- ---- models --------------------------------------------------------------------------------------
@@ -94,7 +104,7 @@ local function index_layers(layers)
   for i, layer in ipairs(layers) do
     if type(layer) ~= "table" or not layer.name then
       errors.raise(2, "model", ("layers[%d]: expected a layer, found %s"):format(i, describe(layer)),
-        "made by model.linear or model.embedding")
+        "made by model.linear, model.conv1d or model.embedding")
     end
     if by_name[layer.name] then errors.raise(2, "model", "two layers are named '" .. layer.name .. "'") end
     by_name[layer.name] = layer
@@ -145,12 +155,15 @@ function Model:run(x, layer, inputs)
 end
 
 --- m:tensors() -> name -> tensor
--- All weights (NAME.weight), biases (NAME.bias) and constants; of tied weights only the first.
+-- All weights (NAME.weight), biases (NAME.bias) and constants; of tied weights, and of a tensor that two layers share,
+-- only the first.
 function Model:tensors()
-  local tensors, is_copy = {}, {}
+  local tensors, is_copy, is_listed = {}, {}, {}
   for _, pair in ipairs(self.tied) do is_copy[pair[2]] = true end
   for _, layer in ipairs(self.layers) do
-    if not is_copy[layer.name] then tensors[layer.name .. ".weight"] = layer.weight end
+    if not is_copy[layer.name] and not is_listed[layer.weight] then
+      tensors[layer.name .. ".weight"], is_listed[layer.weight] = layer.weight, true
+    end
     if layer.bias then tensors[layer.name .. ".bias"] = layer.bias end
   end
   for name, tensor in pairs(self.constants) do tensors[name] = tensor end

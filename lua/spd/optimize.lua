@@ -65,11 +65,12 @@ end
 
 -- ---- state --------------------------------------------------------------------------------------
 
---- optimize.state(components, optimizer) -> name -> tensor
+--- optimize.state(components, optimizer [, data]) -> name -> tensor
 -- All that a checkpoint holds: components.MATRIX.V [d_in, C] and .U [C, d_out], gates.MATRIX.w1, b1, w2 [C, n]
--- and b2 [C] (or w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME.
-function optimize.state(components, optimizer)
-  local tensors = {}
+-- and b2 [C] (or w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME; and where data is that has a state
+-- (see spd.text_data).
+function optimize.state(components, optimizer, data)
+  local tensors = data and data.state and data:state() or {}
   for i, parameter in ipairs(components.parameters) do
     local m, v = optimizer:moments(i)
     tensors[parameter.name] = parameter.tensor
@@ -105,7 +106,7 @@ Loop.__index = Loop
 
 function Loop:save(step)
   if not self.run or self.saved == step then return end
-  self.run:save_checkpoint(step, optimize.state(self.components, self.optimizer))
+  self.run:save_checkpoint(step, optimize.state(self.components, self.optimizer, self.data))
   self.saved, self.saved_at = step, posix.monotonic_time()
 end
 
@@ -119,6 +120,7 @@ function Loop:resume()
     errors.raise(2, path, ("is of a later step than the last one, %d"):format(self.config.steps), "remove it")
   end
   optimize.restore(tensors, self.components, self.optimizer, path)
+  if self.data.restore then self.data:restore(tensors, path) end
   self.optimizer:steps(step)
   self.run:cut_metrics(step)
   self.saved = step
@@ -148,7 +150,7 @@ function Loop:advance(step)
   numbers.lr = optimize.learning_rate(config, step)
   if logging then
     numbers.grad_norm = optimizer:gradient_norm()
-    for key, value in pairs(evaluate.batch(components, self.x)) do numbers[key] = value end
+    for key, value in pairs(evaluate.batch(components, self.x, config)) do numbers[key] = value end
     for name, count in pairs(evaluate.alive(components, self.evaluation_data, config)) do
       numbers[name .. "/n_alive"] = count
     end

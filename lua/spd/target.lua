@@ -1,19 +1,23 @@
 --- Trained targets on disk: found, or trained once and kept.
 --
--- A target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it
--- was trained with, which says what model the weights belong to).
+-- A toy target is a folder with target.safetensors (its weights) and, beside it, target_config.yaml (the config it
+-- was trained with, which says what model the weights belong to). A language model is a folder in Hugging Face's layout
+-- (see spd.models.language), which stays where it is.
 local core = require "spd.core"
 local config_module = require "spd.config"
 local errors = require "spd.errors"
 local files = require "spd.files"
+local hugging_face = require "spd.hugging_face"
+local json = require "spd.json"
 local memory = require "spd.memory"
 local posix = core.posix
 
 local target = {}
 
-local kinds = {tms = "spd.models.tms", residual_mlp = "spd.models.residual_mlp"}
+local kinds = {tms = "spd.models.tms", residual_mlp = "spd.models.residual_mlp", lm = "spd.models.language"}
 
---- target.kind(name) -> the module of a kind of target ("tms", "residual_mlp"): from_config, train, solution, dataset.
+--- target.kind(name) -> the module of a kind of target: "tms" or "residual_mlp" (from_config, train, solution, dataset), or
+-- "lm" (load, dataset).
 function target.kind(name)
   if not kinds[name] then errors.raise(2, "task_config.task_name", "no target model for '" .. tostring(name) .. "'") end
   return require(kinds[name])
@@ -100,6 +104,58 @@ function target.train(kind, settings, folder, progress)
   return model, loss
 end
 
+-- ---- language models ------------------------------------------------------------------------------
+
+-- The sizes of a model's files, by which a run notices that it is no longer the one it was made with.
+local function sizes_of(folder)
+  local sizes = {}
+  for _, name in ipairs(files.list(folder)) do
+    if name == "config.json" or name:match("%.safetensors$") then sizes[name] = files.size(folder .. "/" .. name) end
+  end
+  return sizes
+end
+
+-- The model of a config that names one in Hugging Face's way, and {folder =, vocab_size =}.
+local function load_language_model(config, folder)
+  local language = target.kind "lm"
+  local model = language.load(folder)
+  local positions, length = language.positions(model), config.task_config.max_seq_len
+  if length > positions then
+    errors.raise(2, "task_config.max_seq_len", ("%d is more than the %d positions of the model in %s"):format(length,
+      positions, folder))
+  end
+  return model, {folder = folder, vocab_size = model.settings.vocab_size}
+end
+
+local function language_folder(config)
+  local name = config.pretrained_model_name_hf
+  return posix.is_directory(name) and name or hugging_face.snapshot("model", name)
+end
+
+-- The model that a run was made with, or one for a new run, of which it is noted where it is.
+local function language_model_of_run(directory, config)
+  local path = directory .. "/target/model.json"
+  if not posix.is_file(path) then
+    local folder = language_folder(config)
+    local model, settings = load_language_model(config, folder)
+    files.make_directory(directory .. "/target", true)
+    files.write(path, json.encode_pretty{folder = folder, bytes = sizes_of(folder)})
+    return model, settings
+  end
+  local noted = json.decode(files.read(path)) or {}
+  if type(noted.folder) ~= "string" or type(noted.bytes) ~= "table" then errors.raise(2, path, "is damaged") end
+  local sizes = posix.is_directory(noted.folder) and sizes_of(noted.folder) or {}
+  for name, size in pairs(noted.bytes) do
+    if sizes[name] ~= size then
+      errors.raise(2, noted.folder .. "/" .. tostring(name), "is not the file that this run was made with",
+        ("%s bytes then, %s now"):format(size, sizes[name] or "none"))
+    end
+  end
+  return load_language_model(config, noted.folder)
+end
+
+-- ---- the target of a decomposition ------------------------------------------------------------------
+
 local function folder_of(path) return path:match("^(.*)/") or "." end
 
 -- A target that is trained on demand has a folder of its own.
@@ -129,6 +185,10 @@ end
 -- of lines about the target's config.
 function target.describe(config)
   local kind = config.task_config.task_name
+  if kind == "lm" then
+    local model, settings = load_language_model(config, language_folder(config))
+    return model, settings, {}
+  end
   local settings, exists, warnings = described_by(config)
   local module = target.kind(kind)
   memory.require(exists and module.model_bytes(settings) or module.training_bytes(settings), "the target",
@@ -141,7 +201,7 @@ end
 -- Make the folder in which a target that does not exist yet will be trained; an error if it cannot be used.
 function target.prepare(config)
   local path = config.pretrained_model_path
-  if not posix.is_file(path) then lock_folder(folder_of(path)):close() end
+  if path and not posix.is_file(path) then lock_folder(folder_of(path)):close() end
 end
 
 --- target.steps(config) -> how many steps the training of a decomposition config's target takes.
@@ -156,6 +216,20 @@ function target.get(config, progress)
   local settings, exists = described_by(config)
   if not exists then target.train(kind, settings, folder_of(path), progress) end
   return target.load(kind, path)
+end
+
+--- target.of_run(directory, config, progress) -> model, target config
+-- The target of a run. A new run gets its own copy of a toy target, which is trained first where there is none; of a
+-- language model it notes where it is, and it is an error if that is another one later. progress() makes the display of
+-- a training.
+function target.of_run(directory, config, progress)
+  local kind, folder = config.task_config.task_name, directory .. "/target"
+  if kind == "lm" then return language_model_of_run(directory, config) end
+  if not posix.is_file(folder .. "/" .. WEIGHTS) then
+    local model, settings = target.get(config, progress)
+    target.save(model, settings, folder)
+  end
+  return target.load(kind, folder .. "/" .. WEIGHTS)
 end
 
 return target

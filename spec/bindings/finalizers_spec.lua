@@ -51,6 +51,16 @@ describe("a finalizer that runs within a call", function()
     end)
   end)
 
+  it("may close the file that is listed or read", function()
+    local file
+    with_finalizers(function() if file then file:close() end end, function()
+      file = core.safetensors_open("spec/fixtures/tms.safetensors")
+      pcall(function()
+        return file:list(), file:read("in.x"), file:list()
+      end)
+    end)
+  end)
+
   it("may change the table that is saved", function()
     local tensors = {a = core.zeros(1)}
     local n = 0

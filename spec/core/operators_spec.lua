@@ -88,7 +88,9 @@ describe("core operators pass NaN on:", function()
     mask = function(x) return core.stochastic_mask(x, core.zeros(1, 19), {seed = 1}) end,
     importance = function(x) return core.stochastic_mask(core.zeros(1, 19) + 1, x, {seed = 1}) end,
   }
-  for _, name in ipairs{"relu", "gelu", "absolute", "lower_leaky", "upper_leaky"} do elementwise[name] = core[name] end
+  for _, name in ipairs{"relu", "gelu", "gelu_tanh", "silu", "absolute", "lower_leaky", "upper_leaky"} do
+    elementwise[name] = core[name]
+  end
   for _, p in ipairs{1, 1.5, 2} do elementwise["power " .. p] = function(x) return core.power(x, p) end end
 
   -- A row of 19 numbers, which is more than a vector, with a NaN at one place.
@@ -189,5 +191,9 @@ describe("core operators", function()
     refused("gate_mlp: input 2", core.gate_mlp, a, a, a, a, core.zeros(3))
     refused("exponent above 0", core.power, a, 0)
     refused("expected a tensor", core.relu, "x")
+    refused("columns: 2 from column 2 are not all in %[2, 3%]", core.columns, a, 2, 2)
+    refused("columns: %-1 from column 0", core.columns, a, 0, -1)
+    refused("columns: 1 from column %-1", core.columns, a, -1, 1)
+    refused("columns: 9223372036854775807 from column 1", core.columns, a, 1, math.maxinteger)
   end)
 end)

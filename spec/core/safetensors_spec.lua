@@ -323,10 +323,60 @@ describe("core.safetensors", function()
     end)
   end)
 
+  describe("open", function()
+    it("lists what is in the file, and reads tensors one by one as load does", function()
+      core.safetensors_save(path, {a = core.tensor {1, 2, 3}, ids = core.tensor({{4}}, "int32"), s = core.tensor(5)})
+      local file <close> = core.safetensors_open(path)
+      assert.same({a = {dtype = "F32", shape = {3}}, ids = {dtype = "I32", shape = {1, 1}}, s = {dtype = "F32",
+        shape = {}}}, file:list())
+      local a = file:read "a"
+      file:close()
+      assert.same({1, 2, 3}, a:totable())
+      a:close()
+      for _, method in ipairs {"list", "read"} do
+        local ok, problem = pcall(file[method], file, "a")
+        assert.is_false(ok)
+        assert.matches("the file is closed", problem)
+      end
+    end)
+
+    it("holds no tensor in memory, and frees the file when it is closed or collected", function()
+      core.safetensors_save(path, {a = core.zeros(100000)})
+      collectgarbage()
+      local file = core.safetensors_open(path)
+      assert.is_true(core.live_bytes() - live < 10000)
+      file:close()
+      file:close()
+      assert.equal(live, core.live_bytes())
+      file = core.safetensors_open(path) -- luacheck: ignore file
+      file = nil
+      collectgarbage()
+      assert.equal(live, core.live_bytes())
+    end)
+
+    it("refuses damaged files as load does, tensors that are not there, and other objects", function()
+      write(EMPTY .. "x")
+      local ok, problem = pcall(core.safetensors_open, path)
+      assert.is_false(ok)
+      assert.equal(2, problem.status)
+      write(EMPTY)
+      local file <close> = core.safetensors_open(path)
+      assert.same({}, file:list())
+      ok, problem = pcall(file.read, file, "a")
+      assert.is_false(ok)
+      assert.matches("no such tensor", problem)
+      for _, method in ipairs {"list", "read", "close"} do
+        assert.is_false((pcall(file[method], core.zeros(1), "a")))
+      end
+    end)
+  end)
+
   it("an allocation that fails is a clean error, whichever it is", function()
     local tensors = {a = core.zeros(3), b = core.zeros(2, 2)}
     local function exercise()
       core.safetensors_save(path, tensors, {k = "v"})
+      local file <close> = core.safetensors_open(path)
+      file:read("a"):close()
       local loaded = core.safetensors_load(path)
       loaded.a:close()
       loaded.b:close()

@@ -264,3 +264,36 @@ describe("a component model", function()
     assert_close({{1, 2}, {3, 4}, {4, 6}}, components:weight "embed")
   end)
 end)
+
+describe("the components of a conv1d matrix", function()
+  local W, bias = core.tensor{{1, 2, 0, 1}, {0, -1, 3, 2}, {2, 1, 1, 0}}, core.tensor{1, 2, 3, 4}
+
+  local function components_of_layer(layer, C)
+    local target = model.new{layers = {layer}, forward = function(_, x, apply) return apply("w", x) end}
+    return component_model.new{target = target, patterns = {"w"}, C = C, n_ci_mlp_neurons = 2, seed = 3}
+  end
+
+  it("are those of the linear layer with the transposed weight; their sum has the stored shape", function()
+    local stored = components_of_layer(model.conv1d("w", W, bias), 6)
+    local linear = components_of_layer(model.linear("w", core.transpose(W), bias), 6)
+    for _, factor in ipairs{"V", "U"} do
+      assert.same(linear[factor](linear, "w"):totable(), stored[factor](stored, "w"):totable())
+    end
+    assert.same({3, 4}, stored:weight("w").shape)
+    assert_close(core.transpose(linear:weight "w"), stored:weight("w"))
+    local x = core.tensor{{{1, 2, 3}, {0, 1, -1}}}
+    local _, inputs = stored:run_target(x)
+    local mask = function(matrix, h) return h * stored:importances(inputs)[matrix.name] end
+    assert_close(linear:run(x, mask), stored:run(x, mask))
+    assert_close(linear:run(x), stored:run(x))
+  end)
+
+  it("reproduce the layer where they sum to its weight", function()
+    local components = components_of_layer(model.conv1d("w", W, bias), 3)
+    components:V("w"):copy_from(core.eye(3))
+    components:U("w"):copy_from(W)
+    local x = core.tensor{{1, 2, 3}, {0, 1, -1}}
+    assert_close(components.target:run(x), components:run(x))
+    assert.same(W:totable(), components:weight("w"):totable())
+  end)
+end)

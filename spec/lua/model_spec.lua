@@ -58,7 +58,7 @@ describe("model.new", function()
   it("needs layers and forward", function()
     refused("model: forward: expected a function, found nil", function() model.new{layers = {}} end)
     refused("model: layers: expected a table, found nil", function() model.new{forward = chain} end)
-    refused("model: layers[1]: expected a layer, found [2, 2] (made by model.linear or model.embedding)", function()
+    refused("model: layers[1]: expected a layer, found [2, 2] (made by model.linear, model.conv1d or model.embedding)", function()
       two_layers{layers = {core.zeros(2, 2)}}
     end)
   end)
@@ -117,5 +117,38 @@ describe("a component model of a layer that forward never applies", function()
       "matches)", function() components:run_target(core.zeros(3, 6)) end)
     local fitting = component_model.new{target = target, patterns = {"fc1"}, C = 2, n_ci_mlp_neurons = 0, seed = 0}
     assert.same({3, 5}, fitting:run_target(core.zeros(3, 6)).shape)
+  end)
+end)
+
+describe("a conv1d layer", function()
+  it("is the linear layer of its transposed weight", function()
+    local weight, bias = core.tensor{{1, 2, 3}, {4, 5, 6}}, core.tensor{10, 20, 30}
+    local input = core.tensor{{{1, 0}, {0, 1}, {2, -1}}}
+    local linear = model.linear("w", core.transpose(weight), bias)
+    assert.same(model.apply(linear, input):totable(), model.apply(model.conv1d("w", weight, bias), input):totable())
+    assert.same({{{1, 2, 3}, {4, 5, 6}, {-2, -1, 0}}}, model.apply(model.conv1d("w", weight), input):totable())
+  end)
+
+  it("checks its bias and its input by the stored shape", function()
+    refused("layer 'w': expected a bias [3], found [2]", function()
+      model.conv1d("w", core.zeros(2, 3), core.zeros(2))
+    end)
+    refused("layer 'w': expected a weight [d_in, d_out], found [2]", function() model.conv1d("w", core.zeros(2)) end)
+    local one = model.new{
+      layers = {model.conv1d("w", core.zeros(2, 3))}, forward = function(_, input, layer) return layer("w", input) end,
+    }
+    assert.same({5, 3}, one:run(core.zeros(5, 2)).shape)
+    refused("layer 'w': expected input [..., 2], found [5, 3]", function() one:run(core.zeros(5, 3)) end)
+  end)
+end)
+
+describe("a tensor that two layers share", function()
+  it("is listed and saved once, under the first layer's name", function()
+    local weight = core.zeros(4, 2)
+    local shared = model.new{
+      layers = {model.embedding("embed", weight), model.linear("head", weight)},
+      forward = function(_, ids, layer) return layer("head", layer("embed", ids)) end,
+    }
+    assert.same({["embed.weight"] = weight}, shared:tensors())
   end)
 end)

@@ -27,7 +27,8 @@ end
 
 local function by(columns) return function(n) return {n, columns} end end
 
-for _, name in ipairs{"relu", "gelu", "absolute", "lower_leaky", "upper_leaky", "sum", "sum_rows", "sum_columns"} do
+for _, name in ipairs{"relu", "gelu", "gelu_tanh", "silu", "absolute", "lower_leaky", "upper_leaky", "sum", "sum_rows",
+  "sum_columns"} do
   rows(name, function(core, x) return core[name](x) end, by(5))
 end
 case("transpose", function(core, x) return core.transpose(x) end, {3, 5})
@@ -57,6 +58,30 @@ case("matmul over a stream and what is no product", function(core, x, embedding,
 end, {9, 1}, {1, 30}, {9, 30}, {1, 30})
 rows("linear", function(core, x, w, b) return core.linear(x, w, b) end, by(3), {4, 3}, {4})
 rows("add_bias", function(core, x, b) return core.add_bias(x, b) end, by(3), {3})
+rows("columns", function(core, x) return core.columns(x, 1, 3) end, by(5))
+case("columns, of three dimensions", function(core, x)
+  return core.columns(x, 0, 2) * core.columns(x, 3, 2) - core.columns(x, 5, 2)
+end, {2, 3, 7})
+rows("rms_norm", function(core, x, w) return core.rms_norm(x, w, 0.1) end, by(3), {3})
+rows("layer_norm", function(core, x, w, b) return core.layer_norm(x, w, b, 0.1) end, by(3), {3}, {3})
+for _, n in ipairs{1, 8, 21} do
+  case("rms_norm of " .. n, function(core, x, w) return core.rms_norm(x, w, 0.1) end, {2, 2, n}, {n})
+  case("layer_norm of " .. n, function(core, x, w, b) return core.layer_norm(x, w, b, 0.1) end, {2, 2, n}, {n}, {n})
+end
+case("rms_norm of what is its weight too", function(core, x) return core.rms_norm(x, x, 1) end, {9})
+case("layer_norm of what is its weight and bias too", function(core, x)
+  return core.layer_norm(x, x, x, 1)
+end, {9})
+rows("rotary", function(core, x)
+  local tables = core.normal({3, 1}, {seed = 5})
+  return core.rotary(core.reshape(x, x.shape[1], 2, 2), tables, 1 - tables)
+end, by(4))
+case("rotary, two heads of six", function(core, x)
+  return core.rotary(x, core.normal({4, 3}, {seed = 5}), core.normal({4, 3}, {seed = 6}))
+end, {2, 3, 12})
+case("rotary of one sequence, one pair to a head", function(core, x, y)
+  return core.rotary(x, core.normal({200, 1}, {seed = 5}), core.normal({200, 1}, {seed = 6})) * y
+end, {130, 6}, {130, 6})
 rows("squared_error", function(core, a, b) return core.squared_error(a, b) end, by(3), by(3))
 for _, n in ipairs{1, 127, 129} do
   case("softmax_kl, " .. n .. " rows", function(core, a, b) return core.softmax_kl(a, b) end, {n, 4}, {n, 4})
@@ -103,5 +128,24 @@ rows("stochastic_mask", function(core, h, g) return core.stochastic_mask(h, g, {
 rows("given_mask", function(core, h, g)
   return core.stochastic_mask(h, g, core.uniform(h.shape, {seed = 4}))
 end, by(6), by(6))
+for _, length in ipairs{0, 1, 3, 63, 64, 65, 130} do -- blocks have 64 rows
+  case("attention, length " .. length, function(core, q, k, v)
+    return core.attention(q, k, v, 2, 0.7)
+  end, {1, length, 2}, {1, length, 1}, {1, length, 1})
+end
+case("attention, grouped queries", function(core, q, k, v)
+  return core.attention(q, k, v, 6, 0.5)
+end, {2, 7, 18}, {2, 7, 6}, {2, 7, 6})
+for _, window in ipairs{1, 2, 5, 18, 19, 100} do
+  case("attention, window " .. window, function(core, q, k, v)
+    return core.attention(q, k, v, 4, 0.5, window)
+  end, {2, 19, 8}, {2, 19, 4}, {2, 19, 4})
+end
+case("attention, window over blocks", function(core, q, k, v)
+  return core.attention(q, k, v, 1, 1, 70)
+end, {1, 150, 1}, {1, 150, 1}, {1, 150, 1})
+case("attention of a value to itself", function(core, x) return core.attention(x, x, x, 2, 1) end, {2, 5, 4})
+case("attention, no batch", function(core, q, k, v) return core.attention(q, k, v, 1, 1) end,
+  {0, 3, 2}, {0, 3, 2}, {0, 3, 2})
 
 return cases

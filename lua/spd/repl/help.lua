@@ -13,9 +13,10 @@ help.entered = {}
 
 -- Headings of the overview, with functions of spd. Those that are not named here are listed as "more".
 local groups = {
-  { "tensors", "tensor zeros eye uniform normal fill_sparse_features safetensors_load safetensors_save" },
-  { "operators", [[add subtract multiply affine power absolute greater add_bias relu gelu matmul linear embedding
-    transpose reshape sum sum_rows sum_columns rows]] },
+  { "tensors", [[tensor zeros eye uniform normal fill_sparse_features safetensors_load safetensors_open
+    safetensors_save]] },
+  { "operators", [[add subtract multiply affine power absolute greater add_bias relu gelu gelu_tanh silu matmul linear
+    embedding rms_norm layer_norm rotary columns attention transpose reshape sum sum_rows sum_columns rows]] },
   { "losses", "mse squared_error softmax_kl" },
   { "components", "gate_mlp gate_linear lower_leaky upper_leaky stochastic_mask" },
   { "training", "tape adamw compact" },
