@@ -24,7 +24,7 @@ end
 
 local function encode(subject, text)
   if not text:find "%S" then errors.raise(2, named(text), "is empty") end
-  local ids = subject.tokenizer:encode(text)
+  local ids = subject.tokenizer:encode(text, false) -- as the data of a decomposition
   if #ids == 0 then errors.raise(2, named(text), "has no tokens", "its characters mean nothing to the tokenizer") end
   local settings = subject.components.target.settings or {}
   local positions = settings.max_position_embeddings or settings.n_positions
