@@ -5,9 +5,9 @@ CC ?= cc
 MODE ?= release
 PEER_PYTHON ?= build/peer/bin/python
 
-PACKAGES := lua5.4 openblas yaml-0.1 jansson
-DEBIAN_PACKAGES := gcc libc6-dev make pkg-config git lua5.4 liblua5.4-dev libopenblas-dev libyaml-dev libjansson-dev \
-  libreadline-dev lua-cjson lua-busted lua-filesystem gnuplot-nox
+PACKAGES := lua5.4 openblas yaml-0.1 jansson libpcre2-8 libutf8proc
+DEBIAN_PACKAGES := gcc libc6-dev make pkg-config git lua5.4 liblua5.4-dev libopenblas-dev libyaml-dev libjansson-dev libpcre2-dev \
+  libutf8proc-dev libreadline-dev lua-cjson lua-busted lua-filesystem gnuplot-nox
 DEBIAN_TOOLS := clang-format cppcheck lua-check
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-psabi
 FLAGS_release := -O3 -g
@@ -141,6 +141,11 @@ bench-peer: all ## the same beside PyTorch, which is installed under build/peer 
 	  build/peer/bin/pip install --quiet torch numpy; }
 	@$(PEER_PYTHON) spec/peer/compare.py
 
+fixtures-peer: all ## make the fixtures of language models again, with transformers under build/peer (a large download)
+	@test -x build/peer/bin/python || python3 -m venv build/peer
+	@build/peer/bin/pip install --quiet torch numpy transformers safetensors
+	@build/peer/bin/python spec/peer/make_language_models.py
+
 VERSION = $(shell sed -n 's/^.define SPD_VERSION "\(.*\)"/\1/p' core/spd.h)
 
 install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)
@@ -167,4 +172,4 @@ help: ## this list
 
 -include $(OBJECTS:.o=.d)
 .PHONY: all packages setup setup-tools double run test test-all test-asan format check objects bench bench-peer \
-  install uninstall clean help
+  fixtures-peer install uninstall clean help

@@ -186,6 +186,7 @@ int OPEN(lua_State *L) {
   spdL_open_optimizer(L);
   spdL_open_safetensors(L);
   spdL_open_yaml(L);
+  spdL_open_text(L);
   spdL_open_posix(L);
   return 1;
 }

@@ -93,6 +93,7 @@ void spdL_open_operators(lua_State *L);
 void spdL_open_optimizer(lua_State *L);
 void spdL_open_safetensors(lua_State *L);
 void spdL_open_yaml(lua_State *L);
+void spdL_open_text(lua_State *L);
 void spdL_open_posix(lua_State *L);
 
 #endif

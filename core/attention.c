@@ -15,7 +15,7 @@
 #define BLAS_PRODUCT cblas_sgemm
 #endif
 
-enum { ROWS_PER_BLOCK = 64, STRIDE_MULTIPLE = 16 };
+enum { ROWS_PER_BLOCK = 64 };
 
 typedef struct {
   spd_context *context;
@@ -41,7 +41,7 @@ static int64_t first_key(const attention *job, int64_t row) {
   return job->window > 0 && row >= job->window ? row - job->window + 1 : 0;
 }
 
-static int64_t round_up(int64_t count) { return (count + STRIDE_MULTIPLE - 1) / STRIDE_MULTIPLE * STRIDE_MULTIPLE; }
+static int64_t round_up(int64_t count) { return (count + SPD_ROW_MULTIPLE - 1) / SPD_ROW_MULTIPLE * SPD_ROW_MULTIPLE; }
 
 static block block_of(const attention *job, int64_t batch, int64_t head, int64_t row) {
   const int64_t kv_head = head / (job->heads / job->kv_heads);
@@ -88,9 +88,9 @@ static void make_probabilities(const attention *job, const block *b, spd_real *s
   for (int64_t i = 0; i < b->rows; i++) {
     const int64_t first = first_key(job, b->row + i) - b->key, end = b->row + i + 1 - b->key, at = i * b->stride;
     if (dscores == NULL)
-      kernels->softmax(scores + at, first, end, b->keys);
+      kernels->softmax(scores + at, first, end, b->stride);
     else
-      kernels->softmax_gradient(scores + at, dscores + at, first, end, b->keys);
+      kernels->softmax_gradient(scores + at, dscores + at, first, end, b->stride);
   }
 }
 
@@ -221,7 +221,7 @@ static bool check_shapes(spd_context *context, const int64_t *q, const int64_t *
   if (k[2] < d || k[2] % d != 0 || heads % (k[2] / d) != 0)
     return spd_fail(context, "attention: k %s does not have a divisor of %lld heads, of %lld columns each",
                     spd_format_shape(x, sizeof x, 3, k), (long long)heads, (long long)d);
-  if (q[1] > INT_MAX - STRIDE_MULTIPLE || q[2] > INT_MAX)
+  if (q[1] > INT_MAX - SPD_ROW_MULTIPLE || q[2] > INT_MAX)
     return spd_fail(context, "attention: q %s: too large", spd_format_shape(x, sizeof x, 3, q));
   return true;
 }

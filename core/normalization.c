@@ -1,6 +1,7 @@
 /*
 ** RMSNorm and LayerNorm. The row that stands for all zero rows is a row like any other, and its gradient the sum of theirs.
 */
+#include <math.h>
 #include <string.h>
 
 #include "tape.h"
@@ -128,8 +129,9 @@ static bool take_shapes(spd_tape *tape, spd_recording *recording) {
                       spd_format_shape(found, sizeof found, dimensions, shape));
     }
   }
-  if (recording->attributes.a > 0) return true;
-  return spd_fail(context, "%s: expected an epsilon above 0, found %g", name, recording->attributes.a);
+  const double epsilon = recording->attributes.a;
+  if ((spd_real)epsilon > 0 && isfinite(epsilon)) return true; /* a zero row is divided by its root */
+  return spd_fail(context, "%s: expected an epsilon above 0, found %g", name, epsilon);
 }
 
 spd_value spd_rms_norm(spd_tape *tape, spd_value x, spd_value weight, double epsilon) {

@@ -155,17 +155,16 @@ spd_value spd_affine(spd_tape *tape, spd_value x, double scale, double shift); /
 spd_value spd_power(spd_tape *tape, spd_value x, double exponent);             /* x >= 0; gradient 0 at x = 0 */
 spd_value spd_absolute(spd_tape *tape, spd_value x);
 spd_value spd_relu(spd_tape *tape, spd_value x);
-spd_value spd_gelu(spd_tape *tape, spd_value x);        /* exact: x Phi(x) */
-spd_value spd_gelu_tanh(spd_tape *tape, spd_value x);   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-spd_value spd_silu(spd_tape *tape, spd_value x);        /* x / (1 + exp(-x)) */
-spd_value spd_lower_leaky(spd_tape *tape, spd_value x); /* 0.01x below 0, x in [0,1], 1 above */
-spd_value spd_upper_leaky(spd_tape *tape, spd_value x); /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
-spd_value spd_greater(spd_tape *tape, spd_value x, double threshold);             /* 1 where x > threshold, else 0 */
-spd_value spd_columns(spd_tape *tape, spd_value x, int64_t first, int64_t count); /* [..., n] -> [..., count] */
-spd_value spd_sum(spd_tape *tape, spd_value x);                                   /* all elements -> scalar [1] */
-spd_value spd_sum_rows(spd_tape *tape, spd_value x);                              /* [..., n] -> [n] */
-spd_value spd_sum_columns(spd_tape *tape, spd_value x);                           /* [..., n] -> [...] */
-spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b);            /* sum (a-b)^2 -> scalar */
+spd_value spd_gelu(spd_tape *tape, spd_value x);                       /* exact: x Phi(x) */
+spd_value spd_gelu_tanh(spd_tape *tape, spd_value x);                  /* gelu by tanh, as in GPT-2 */
+spd_value spd_silu(spd_tape *tape, spd_value x);                       /* x / (1 + exp(-x)) */
+spd_value spd_lower_leaky(spd_tape *tape, spd_value x);                /* 0.01x below 0, x in [0,1], 1 above */
+spd_value spd_upper_leaky(spd_tape *tape, spd_value x);                /* 0 below 0, x in [0,1], 1 + 0.01(x-1) above */
+spd_value spd_greater(spd_tape *tape, spd_value x, double threshold);  /* 1 where x > threshold, else 0 */
+spd_value spd_sum(spd_tape *tape, spd_value x);                        /* all elements -> scalar [1] */
+spd_value spd_sum_rows(spd_tape *tape, spd_value x);                   /* [..., n] -> [n] */
+spd_value spd_sum_columns(spd_tape *tape, spd_value x);                /* [..., n] -> [...] */
+spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b); /* sum (a-b)^2 -> scalar */
 /* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar. Of a prediction that is a product
 ** with 1024 columns or more only a few rows are in memory at a time; so also in spd_cross_entropy. */
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
@@ -190,6 +189,9 @@ spd_value spd_layer_norm(spd_tape *tape, spd_value x, spd_value weight, spd_valu
 ** index in the last dimension but one. No gradient passes to the tables.
 */
 spd_value spd_rotary(spd_tape *tape, spd_value x, spd_value cosine, spd_value sine);
+
+/* [..., n] -> [..., count]: the columns first ... first + count - 1, counted from 0. */
+spd_value spd_columns(spd_tape *tape, spd_value x, int64_t first, int64_t count);
 
 /* ---- SPD kernels --------------------------------------------------------------------------- */
 

@@ -125,6 +125,7 @@ static const spd_operator cross_entropy_operator = {.name = "cross_entropy",
 
 /* Inputs: h [..., k], W, and what the logits h W are compared with: labels, the target's logits, or the target's own h. */
 typedef struct {
+  const spd_context *context;
   const spd_kernels *kernels;
   const spd_real *h, *weight, *target;
   const int32_t *labels;
@@ -141,11 +142,12 @@ static void multiply_rows(const unembedding *job, spd_real *logits, const spd_re
 }
 
 /* The loss of a row; its gradient takes the place of the logits where one is needed. */
-static double compare_row(const unembedding *job, spd_real *logits, const spd_real *target, int64_t row) {
+static double compare_row(const unembedding *job, spd_real *logits, const spd_real *target, int64_t row,
+                          spd_real *scratch) {
   const bool gradient = job->dh != NULL || job->dw != NULL;
   const int64_t columns = job->vocabulary;
   if (job->labels == NULL)
-    return gradient ? job->kernels->softmax_kl_in_place(logits, target, job->scale, columns)
+    return gradient ? job->kernels->softmax_kl_in_place(logits, target, scratch, job->scale, columns)
                     : job->kernels->softmax_kl(target, logits, columns);
   const int32_t label = job->labels[row];
   const double loss = label >= 0 ? job->kernels->cross_entropy(logits, label, columns) : 0;
@@ -155,24 +157,25 @@ static double compare_row(const unembedding *job, spd_real *logits, const spd_re
 }
 
 static void unembed_task(void *argument, int64_t i, int worker) {
-  (void)worker;
   const unembedding *job = argument;
-  const int64_t at = i * ROWS_PER_TASK, rows = least(ROWS_PER_TASK, job->count - at), row = job->first + at;
-  spd_real *logits = job->logits + at * job->vocabulary;
-  const spd_real *target = job->labels == NULL ? job->target + row * job->vocabulary : NULL;
+  const int64_t columns = job->vocabulary, at = i * ROWS_PER_TASK, row = job->first + at;
+  const int64_t rows = least(ROWS_PER_TASK, job->count - at);
+  spd_real *logits = job->logits + at * columns, *scratch = spd_scratch(job->context, worker);
   multiply_rows(job, logits, job->h + row * job->k, rows);
+  const spd_real *target = job->target;
   if (job->unembeds_target) {
-    multiply_rows(job, job->target_logits + at * job->vocabulary, job->target + row * job->k, rows);
-    target = job->target_logits + at * job->vocabulary;
+    multiply_rows(job, job->target_logits + at * columns, job->target + row * job->k, rows);
+    target = job->target_logits + at * columns;
+  } else if (target != NULL) {
+    target += row * columns;
   }
   double sum = 0;
   for (int64_t r = 0; r < rows; r++)
-    sum +=
-        compare_row(job, logits + r * job->vocabulary, target == NULL ? NULL : target + r * job->vocabulary, row + r);
+    sum += compare_row(job, logits + r * columns, target == NULL ? NULL : target + r * columns, row + r, scratch);
   job->partial[row / ROWS_PER_TASK] = sum;
   if (job->dh != NULL)
-    spd_gemm(false, !job->transposed, rows, job->k, job->vocabulary, 1, logits, job->vocabulary, job->weight,
-             job->transposed ? job->k : job->vocabulary, 0, job->dh + row * job->k, job->k);
+    spd_gemm(false, !job->transposed, rows, job->k, columns, 1, logits, columns, job->weight,
+             job->transposed ? job->k : columns, 0, job->dh + row * job->k, job->k);
 }
 
 /* dW += logits^T h of this part, or its transpose as W is stored. */
@@ -194,7 +197,8 @@ static bool unembed_in_parts(spd_tape *tape, unembedding *job, double *loss) {
   job->logits = spd_borrow(tape, bytes, &of_logits);
   job->target_logits = job->unembeds_target ? spd_borrow(tape, bytes, &of_target) : NULL;
   job->partial = spd_borrow(tape, (size_t)tasks_of(job->rows) * sizeof *job->partial, &of_partial);
-  bool ok = job->logits != NULL && job->partial != NULL && (!job->unembeds_target || job->target_logits != NULL);
+  bool ok = job->logits != NULL && job->partial != NULL && (!job->unembeds_target || job->target_logits != NULL) &&
+            spd_reserve_scratch(spd_tape_context(tape), (size_t)job->vocabulary * sizeof(spd_real));
   for (job->first = 0; ok && job->first < job->rows; job->first += rows) {
     job->count = least(rows, job->rows - job->first);
     spd_parallel(spd_tape_context(tape), tasks_of(job->count), unembed_task, job);
@@ -209,7 +213,8 @@ static bool unembed_in_parts(spd_tape *tape, unembedding *job, double *loss) {
 
 static bool unembedding_of(spd_tape *tape, const spd_node *node, unembedding *job) {
   const spd_node *h = spd_input(tape, node, 0), *weight = spd_input(tape, node, 1), *other = spd_input(tape, node, 2);
-  *job = (unembedding){.kernels = spd_context_kernels(spd_tape_context(tape)),
+  *job = (unembedding){.context = spd_tape_context(tape),
+                       .kernels = spd_context_kernels(spd_tape_context(tape)),
                        .h = h->data,
                        .weight = weight->data,
                        .transposed = node->input[1].transposed,

@@ -1,55 +1,79 @@
 /*
 ** The softmax of the visible part of a row of scores, and its gradient. A row is taken three times: for its maximum, for
-** the exponentials, and for what they are divided by; it stays in the nearest cache meanwhile.
+** the exponentials, and for what they are divided by; it stays in the nearest cache meanwhile. Whole vectors are taken:
+** what is not visible in the first and the last one is -infinity, of which the exponential is 0.
 */
 #include "vector.h"
 
+_Static_assert(SPD_ROW_MULTIPLE % LANES == 0, "rows are whole vectors");
+
+typedef struct {
+  int64_t first, end; /* of the vectors with something visible, in numbers */
+} range;
+
+/* b where a is NaN, which shows in the exponential. */
 INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
 
-INLINE spd_real largest(const spd_real *x, int64_t n) {
-  vec m = splat(-(spd_real)INFINITY);
-  for (int64_t i = 0; i < n; i += LANES) m = larger(load_some(x + i, n - i, -(spd_real)INFINITY), m);
-  for (int width = 1; width < LANES; width *= 2) m = larger(m, exchange(m, width));
+/* Two maxima at a time: each waits for the one before it. */
+INLINE spd_real largest(const spd_real *x, range r) {
+  vec m = splat(-(spd_real)INFINITY), other = m;
+  int64_t i = r.first;
+  for (; i + LANES < r.end; i += 2 * LANES) {
+    m = larger(load(x + i), m);
+    other = larger(load(x + i + LANES), other);
+  }
+  if (i < r.end) m = larger(load(x + i), m);
+  m = larger(m, other);
+  if (LANES > 8) m = larger(m, exchange(m, 8));
+  if (LANES > 4) m = larger(m, exchange(m, 4));
+  if (LANES > 2) m = larger(m, exchange(m, 2));
+  m = larger(m, exchange(m, 1));
   return m[0];
 }
 
-static void clear_outside(spd_real *x, int64_t first, int64_t end, int64_t columns) {
-  memset(x, 0, (size_t)first * sizeof *x);
-  memset(x + end, 0, (size_t)(columns - end) * sizeof *x);
+INLINE void fill(spd_real *x, int64_t first, int64_t end, spd_real value) {
+  for (int64_t i = first; i < end; i++) x[i] = value;
+}
+
+/* -infinity around [first, end) in its first and last vector, 0 further out. */
+INLINE range hide(spd_real *x, int64_t first, int64_t end, int64_t columns) {
+  const range r = {first / LANES * LANES, (end + LANES - 1) / LANES * LANES};
+  fill(x, 0, r.first, 0);
+  fill(x, r.first, first, -(spd_real)INFINITY);
+  fill(x, end, r.end, -(spd_real)INFINITY);
+  fill(x, r.end, columns, 0);
+  return r;
 }
 
 void SPD_KERNEL(softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns) {
-  clear_outside(x, first, end, columns);
-  x += first;
-  const int64_t n = end - first;
-  const spd_real maximum = largest(x, n);
+  const range r = hide(x, first, end, columns);
+  const spd_real maximum = largest(x, r);
   vec sum = {0};
-  for (int64_t i = 0; i < n; i += LANES) {
-    const vec e = exp_of(load_some(x + i, n - i, -(spd_real)INFINITY) - maximum);
-    store_some(x + i, e, n - i);
+  for (int64_t i = r.first; i < r.end; i += LANES) {
+    const vec e = exp_of(load(x + i) - maximum);
+    store(x + i, e);
     sum += e;
   }
   const spd_real factor = 1 / sum_lanes(sum);
-  for (int64_t i = 0; i < n; i++) x[i] *= factor;
+  for (int64_t i = r.first; i < r.end; i += LANES) store(x + i, load(x + i) * factor);
 }
 
 void SPD_KERNEL(softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int64_t end, int64_t columns) {
-  clear_outside(x, first, end, columns);
-  clear_outside(dy, first, end, columns);
-  x += first;
-  dy += first;
-  const int64_t n = end - first;
-  const spd_real maximum = largest(x, n);
+  const range r = hide(x, first, end, columns);
+  fill(dy, 0, first, 0);
+  fill(dy, end, columns, 0);
+  const spd_real maximum = largest(x, r);
   vec sum = {0}, product = {0};
-  for (int64_t i = 0; i < n; i += LANES) {
-    const vec e = exp_of(load_some(x + i, n - i, -(spd_real)INFINITY) - maximum);
-    store_some(x + i, e, n - i);
+  for (int64_t i = r.first; i < r.end; i += LANES) {
+    const vec e = exp_of(load(x + i) - maximum);
+    store(x + i, e);
     sum += e;
-    product += e * load_some(dy + i, n - i, 0);
+    product += e * load(dy + i);
   }
   const spd_real factor = 1 / sum_lanes(sum), mean = sum_lanes(product) * factor; /* of dy */
-  for (int64_t i = 0; i < n; i++) {
-    x[i] *= factor;
-    dy[i] = x[i] * (dy[i] - mean);
+  for (int64_t i = r.first; i < r.end; i += LANES) {
+    const vec y = load(x + i) * factor;
+    store(x + i, y);
+    store(dy + i, y * (load(dy + i) - mean));
   }
 }

@@ -18,52 +18,41 @@ INLINE vec gelu_slope(vec x) {
 }
 
 /* Where exp(-x) is infinite this is 0. */
-INLINE vec sigmoid(vec x) { return 1 / (1 + exp_of(-x)); }
-
 INLINE vec silu(vec x) { return x / (1 + exp_of(-x)); }
 
+/* s (1 + x (1 - s)) with s = 1 / (1 + e) and 1 - s = e s, which keeps its digits; 0 where e would be infinite. */
 INLINE vec silu_slope(vec x) {
-  const vec s = sigmoid(x);
-  return s * (1 + x * (1 - s));
+  const vec z = at_least(x, -87), e = exp_of(-z), s = 1 / (1 + e);
+  return s + z * (e * s) * s;
 }
 
-/* (1 + tanh u) / 2 is the sigmoid of 2u, and 2u = x (a + b x^2). */
+/* (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), and 2u = x (a + b x^2). */
 static const spd_real tanh_a = R(1.5957691216057308), tanh_b = R(0.07135481627260025);
 
 INLINE vec gelu_tanh(vec x) { return x / (1 + exp_of(-x * (tanh_a + tanh_b * x * x))); }
 
-/* Beyond |x| = 10 the slope is 0 or 1 to the last place; products with x^2 could be infinite there. */
+/* s + x s (1 - s) (2u)'. Beyond |x| = 10 it is 0 or 1 to the last place, and x^2 or e could be infinite. */
 INLINE vec gelu_tanh_slope(vec x) {
   const vec z = at_most(at_least(x, -10), 10), square = z * z;
-  const vec s = sigmoid(z * (tanh_a + tanh_b * square));
-  return s + z * s * (1 - s) * (tanh_a + 3 * tanh_b * square);
+  const vec e = exp_of(-z * (tanh_a + tanh_b * square)), s = 1 / (1 + e);
+  return s + z * (e * s) * s * (tanh_a + 3 * tanh_b * square);
 }
 
 typedef vec vector_function(vec);
 
-/* The function of n < LANES numbers. */
-INLINE vec of_rest(const spd_real *x, int64_t n, vector_function f) {
-  spd_real part[LANES] = {0};
-  memcpy(part, x, (size_t)n * sizeof *x);
-  return f(load(part));
+INLINE void map_vectors(spd_real *y, const spd_real *x, int64_t n, vector_function f) {
+  EACH_VECTOR(n, store_some(y + i, f(load_some(x + i, count, 0)), count));
 }
 
-INLINE void map_vectors(spd_real *y, const spd_real *x, int64_t n, vector_function f) {
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) store(y + i, f(load(x + i)));
-  const vec rest = of_rest(x + i, n - i, f);
-  memcpy(y + i, &rest, (size_t)(n - i) * sizeof *y);
+INLINE void slope_times(spd_real *dx, bool add, const spd_real *dy, const spd_real *x, int64_t count,
+                        vector_function slope) {
+  const vec d = load_some(dy, count, 0) * slope(load_some(x, count, 0));
+  store_some(dx, add ? load_some(dx, count, 0) + d : d, count);
 }
 
 INLINE void map_vectors_gradient(spd_real *dx, const spd_real *dy, const spd_real *x, int64_t n, vector_function slope,
                                  bool add) {
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    const vec d = load(dy + i) * slope(load(x + i));
-    store(dx + i, add ? load(dx + i) + d : d);
-  }
-  const vec rest = of_rest(x + i, n - i, slope);
-  for (int64_t j = 0; i + j < n; j++) dx[i + j] = (add ? dx[i + j] : 0) + dy[i + j] * rest[j];
+  EACH_VECTOR(n, slope_times(dx + i, add, dy + i, x + i, count, slope));
 }
 
 /* ---- y = f(x) ------------------------------------------------------------------------------ */
@@ -146,6 +135,13 @@ void SPD_KERNEL(scale)(spd_real *y, const spd_real *x, double scale, int64_t n, 
 
 void SPD_KERNEL(multiply_add)(spd_real *y, const spd_real *a, const spd_real *b, int64_t n, bool add) {
   EACH(y[i], a[i] * b[i]);
+}
+
+/* Sums run in double, over eight lanes that are added at the end. */
+#define SUM_LANES 8
+
+static double sum_of_lanes(const double *lane) {
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 double SPD_KERNEL(sum)(const spd_real *x, int64_t n) {

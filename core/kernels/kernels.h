@@ -15,6 +15,9 @@ enum { SPD_GATE_ROWS = 256 };
 /* Numbers that uniform_rows may write past its last row. */
 enum { SPD_DRAW_SLACK = 32 };
 
+/* The softmax kernels take rows of a multiple of so many numbers. */
+enum { SPD_ROW_MULTIPLE = 16 };
+
 /* A draw without row and column: counter words 0 and 1 are the block of four columns and the row. */
 typedef struct {
   uint32_t key[2];
@@ -72,9 +75,10 @@ typedef struct spd_kernels {
                             const spd_real *b1, const spd_real *w2, int64_t n);
 
   /* KL(softmax(target) || softmax(prediction)) of one row; the same with scale times its gradient in place of the
-  ** prediction; and scale times its gradients (either may be NULL). */
+  ** prediction, and room for `columns` numbers; and scale times its gradients (either may be NULL). */
   double (*softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns);
-  double (*softmax_kl_in_place)(spd_real *prediction, const spd_real *target, double scale, int64_t columns);
+  double (*softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                int64_t columns);
   void (*softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                               const spd_real *target, const spd_real *prediction, double scale, int64_t columns);
   /* -log softmax(x)[label] of one row, and scale times its gradient; dx may be x, where it does not add. */
@@ -93,7 +97,8 @@ typedef struct spd_kernels {
   void (*rotate)(spd_real *y, const spd_real *x, const spd_real *cosine, const spd_real *sine, int64_t heads,
                  int64_t half, bool back, bool add);
 
-  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. */
+  /* The softmax of x[first ... end - 1], in place; 0 before and after, up to columns. first < end. columns is a
+  ** multiple of SPD_ROW_MULTIPLE. */
   void (*softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns);
   /* The same, and in place of dy, the gradient of the softmax, that of x; 0 outside of the range. */
   void (*softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int64_t end, int64_t columns);

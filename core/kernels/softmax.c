@@ -1,17 +1,31 @@
 /* Softmaxes of a row, and what is compared with them: KL divergence and cross-entropy. Sums run in double. */
 #include "vector.h"
 
-/* Once for each vector of a row: `at` is its first column, `left` the columns from there on. */
-#define EACH_VECTOR(columns) for (int64_t at = 0, left = (columns); left > 0; at += LANES, left -= LANES)
+/* A sum of many vectors: short stretches in single precision, these in double. */
+enum { STRETCH = 16 * LANES };
+typedef struct {
+  vec stretch;
+  lane_sums total;
+} long_sum;
+
+INLINE void end_stretch(long_sum *sum) {
+  add_lanes(&sum->total, sum->stretch);
+  sum->stretch = splat(0);
+}
+
+INLINE double finish(long_sum *sum) {
+  end_stretch(sum);
+  return total_of(sum->total);
+}
 
 static double largest(const spd_real *x, int64_t columns) {
   vec most = splat(-INFINITY);
-  EACH_VECTOR(columns) {
-    const vec v = load_some(x + at, left, -INFINITY);
+  EACH_VECTOR(columns, {
+    const vec v = load_some(x + i, count, -INFINITY);
     most = choose(v > most, v, most);
-  }
+  });
   spd_real result = most[0];
-  for (int i = 1; i < LANES; i++) result = most[i] > result ? most[i] : result;
+  for (int lane = 1; lane < LANES; lane++) result = most[lane] > result ? most[lane] : result;
   return (double)result;
 }
 
@@ -21,9 +35,13 @@ typedef struct {
 
 static log_partition partition(const spd_real *x, int64_t columns) {
   const log_partition p = {.maximum = largest(x, columns)};
-  wide sum = {0};
-  EACH_VECTOR(columns) sum += widen(exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum));
-  return (log_partition){p.maximum, sum_wide(sum)};
+  const spd_real maximum = (spd_real)p.maximum;
+  long_sum sum = {0};
+  EACH_VECTOR(columns, {
+    sum.stretch += exp_of(load_some(x + i, count, -INFINITY) - maximum);
+    if (i % STRETCH == 0) end_stretch(&sum);
+  });
+  return (log_partition){p.maximum, finish(&sum)};
 }
 
 /* ---- KL(softmax(target) || softmax(prediction)) --------------------------------------------------- */
@@ -33,60 +51,67 @@ typedef struct {
   double kl;
 } divergence;
 
-/* The exponentials of the prediction, from its maximum on, are left in `kept` where that is not NULL (it may be the
-** prediction itself). A target whose softmax is 0 counts nothing, also where the difference is infinite. */
-INLINE divergence diverge(const spd_real *target, const spd_real *prediction, spd_real *kept, int64_t columns) {
+/* The exponentials, from the maxima on, are left in `of_target` and `of_prediction` where these are not NULL (the latter may
+** be the prediction). A target whose softmax is 0 counts nothing, also where the difference is infinite. */
+INLINE divergence diverge(const spd_real *target, const spd_real *prediction, spd_real *of_target,
+                          spd_real *of_prediction, int64_t columns) {
   divergence d = {.target.maximum = largest(target, columns), .prediction.maximum = largest(prediction, columns)};
-  wide of_target = {0}, of_prediction = {0}, differences = {0};
-  EACH_VECTOR(columns) {
-    const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
-    const vec a = exp_of(t - (spd_real)d.target.maximum), b = exp_of(p - (spd_real)d.prediction.maximum);
-    of_target += widen(a);
-    of_prediction += widen(b);
-    differences += widen(choose(a == 0, splat(0), a * (t - p)));
-    if (kept != NULL) store_some(kept + at, b, left);
-  }
-  d.target.sum = sum_wide(of_target);
-  d.prediction.sum = sum_wide(of_prediction);
-  d.kl = sum_wide(differences) / d.target.sum + (d.prediction.maximum + log(d.prediction.sum)) -
+  long_sum targets = {0}, predictions = {0}, differences = {0};
+  EACH_VECTOR(columns, {
+    const vec t = load_some(target + i, count, -INFINITY);
+    const vec p = load_some(prediction + i, count, -INFINITY);
+    const vec a = exp_of(t - (spd_real)d.target.maximum);
+    const vec b = exp_of(p - (spd_real)d.prediction.maximum);
+    targets.stretch += a;
+    predictions.stretch += b;
+    differences.stretch += choose(a == 0, splat(0), a * (t - p));
+    if (of_target != NULL) store_some(of_target + i, a, count);
+    if (of_prediction != NULL) store_some(of_prediction + i, b, count);
+    if (i % STRETCH == 0) {
+      end_stretch(&targets);
+      end_stretch(&predictions);
+      end_stretch(&differences);
+    }
+  });
+  d.target.sum = finish(&targets);
+  d.prediction.sum = finish(&predictions);
+  d.kl = finish(&differences) / d.target.sum + (d.prediction.maximum + log(d.prediction.sum)) -
          (d.target.maximum + log(d.target.sum));
   return d;
 }
 
 double SPD_KERNEL(softmax_kl)(const spd_real *target, const spd_real *prediction, int64_t columns) {
-  return diverge(target, prediction, NULL, columns).kl;
+  return diverge(target, prediction, NULL, NULL, columns).kl;
 }
 
-double SPD_KERNEL(softmax_kl_in_place)(spd_real *prediction, const spd_real *target, double scale, int64_t columns) {
-  const divergence d = diverge(target, prediction, prediction, columns);
+double SPD_KERNEL(softmax_kl_in_place)(spd_real *prediction, const spd_real *target, spd_real *scratch, double scale,
+                                       int64_t columns) {
+  const divergence d = diverge(target, prediction, scratch, prediction, columns);
   const spd_real of_prediction = (spd_real)(scale / d.prediction.sum), of_target = (spd_real)(scale / d.target.sum);
-  const spd_real maximum = (spd_real)d.target.maximum;
-  EACH_VECTOR(columns) {
-    const vec a = exp_of(load_some(target + at, left, -INFINITY) - maximum);
-    store_some(prediction + at, of_prediction * load_some(prediction + at, left, 0) - of_target * a, left);
-  }
+  for (int64_t i = 0; i < columns; i++) prediction[i] = of_prediction * prediction[i] - of_target * scratch[i];
   return d.kl;
 }
 
 void SPD_KERNEL(softmax_kl_gradient)(spd_real *dtarget, bool add_target, spd_real *dprediction, bool add_prediction,
                                      const spd_real *target, const spd_real *prediction, double scale,
                                      int64_t columns) {
-  const divergence d = diverge(target, prediction, NULL, columns);
+  const divergence d = diverge(target, prediction, NULL, NULL, columns);
   const double log_ratio = (d.prediction.maximum + log(d.prediction.sum)) - (d.target.maximum + log(d.target.sum));
-  for (int64_t at = 0, left = columns; left > 0; at += LANES, left -= LANES) {
-    const vec t = load_some(target + at, left, -INFINITY), p = load_some(prediction + at, left, -INFINITY);
+  EACH_VECTOR(columns, {
+    const vec t = load_some(target + i, count, -INFINITY);
+    const vec p = load_some(prediction + i, count, -INFINITY);
     const vec a = exp_of(t - (spd_real)d.target.maximum) * (spd_real)(1 / d.target.sum);
     const vec b = exp_of(p - (spd_real)d.prediction.maximum) * (spd_real)(1 / d.prediction.sum);
     if (dprediction != NULL) {
-      const vec before = add_prediction ? load_some(dprediction + at, left, 0) : splat(0);
-      store_some(dprediction + at, before + (spd_real)scale * (b - a), left);
+      const vec before = add_prediction ? load_some(dprediction + i, count, 0) : splat(0);
+      store_some(dprediction + i, before + (spd_real)scale * (b - a), count);
     }
     if (dtarget != NULL) {
-      const vec before = add_target ? load_some(dtarget + at, left, 0) : splat(0);
+      const vec before = add_target ? load_some(dtarget + i, count, 0) : splat(0);
       const vec change = (spd_real)scale * a * (t - p + (spd_real)(log_ratio - d.kl));
-      store_some(dtarget + at, before + choose(a == 0, splat(0), change), left);
+      store_some(dtarget + i, before + choose(a == 0, splat(0), change), count);
     }
-  }
+  });
 }
 
 /* ---- -log softmax(x)[label] ------------------------------------------------------------------------ */
@@ -100,9 +125,9 @@ void SPD_KERNEL(cross_entropy_gradient)(spd_real *dx, bool add, const spd_real *
                                         int64_t columns) {
   const log_partition p = partition(x, columns);
   const spd_real factor = (spd_real)(scale / p.sum);
-  EACH_VECTOR(columns) {
-    const vec before = add ? load_some(dx + at, left, 0) : splat(0);
-    store_some(dx + at, before + factor * exp_of(load_some(x + at, left, -INFINITY) - (spd_real)p.maximum), left);
-  }
+  EACH_VECTOR(columns, {
+    const vec before = add ? load_some(dx + i, count, 0) : splat(0);
+    store_some(dx + i, before + factor * exp_of(load_some(x + i, count, -INFINITY) - (spd_real)p.maximum), count);
+  });
   dx[label] -= (spd_real)scale;
 }

@@ -50,13 +50,6 @@ INLINE void store(spd_real *x, vec v) { memcpy(x, &v, sizeof v); }
 INLINE vec splat(spd_real x) { return x - (vec){0}; }
 INLINE vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
-/* Sums run in double, over eight lanes that are added at the end. */
-enum { SUM_LANES = 8 };
-
-INLINE double sum_of_lanes(const double *lane) {
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
 /* The lanes of v with lane i and lane i ^ width exchanged. */
 INLINE vec exchange(vec v, int width) {
   bits from;
@@ -70,23 +63,6 @@ INLINE spd_real sum_lanes(vec v) {
   if (LANES > 2) v += exchange(v, 2);
   v += exchange(v, 1);
   return v[0];
-}
-
-/* Numbers of double precision, as many as a vec has, for sums. */
-#if defined(SPD_DOUBLE)
-typedef vec wide;
-INLINE wide widen(vec v) { return v; }
-#else
-typedef double wide __attribute__((vector_size(2 * VECTOR_BYTES)));
-INLINE wide widen(vec v) { return __builtin_convertvector(v, wide); }
-#endif
-
-INLINE double sum_wide(wide v) {
-  double sum[LANES];
-  memcpy(sum, &v, sizeof sum);
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) sum[i] += sum[i + width];
-  return sum[0];
 }
 
 /* Up to LANES numbers of x, filled up. */
@@ -120,6 +96,65 @@ INLINE vec at_least(vec x, spd_real limit) {
   return choose(x < limit, splat(limit), x);
 #endif
 }
+
+/* Run a statement for i = 0, LANES, 2 LANES, ... below n, with count = LANES, a constant, or the fewer that are left. */
+#define EACH_VECTOR(n, statement)          \
+  do {                                     \
+    int64_t i = 0;                         \
+    for (; i + LANES <= (n); i += LANES) { \
+      const int64_t count = LANES;         \
+      statement;                           \
+    }                                      \
+    const int64_t count = (n)-i;           \
+    if (count > 0) statement;              \
+  } while (0)
+
+/*
+** Sums in double, one to each lane of a vec: in two registers, since a vector that is wider than a register is kept in
+** memory by the compiler.
+*/
+#if defined(SPD_DOUBLE)
+typedef vec lane_sums;
+
+INLINE void add_lanes(lane_sums *sums, vec a) { *sums += a; }
+INLINE void add_products(lane_sums *sums, vec a, vec b) { *sums += a * b; }
+INLINE double total_of(lane_sums sums) { return sum_lanes(sums); }
+#else
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef spd_real half_vec __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef struct {
+  doubles lower, upper;
+} lane_sums;
+
+INLINE doubles half_in_double(vec v, int half) {
+  half_vec part;
+  memcpy(&part, (const char *)&v + half * (int)sizeof part, sizeof part);
+#if defined(__AVX512F__)
+  return (doubles)_mm512_cvtps_pd((__m256)part);
+#elif defined(__AVX2__)
+  return (doubles)_mm256_cvtps_pd((__m128)part);
+#else
+  return __builtin_convertvector(part, doubles);
+#endif
+}
+
+INLINE void add_lanes(lane_sums *sums, vec a) {
+  sums->lower += half_in_double(a, 0);
+  sums->upper += half_in_double(a, 1);
+}
+
+INLINE void add_products(lane_sums *sums, vec a, vec b) {
+  sums->lower += half_in_double(a, 0) * half_in_double(b, 0);
+  sums->upper += half_in_double(a, 1) * half_in_double(b, 1);
+}
+
+INLINE double total_of(lane_sums sums) {
+  const doubles both = sums.lower + sums.upper;
+  double total = 0;
+  for (int i = 0; i < LANES / 2; i++) total += both[i];
+  return total;
+}
+#endif
 
 /*
 ** exp(x), correct to 2 units in the last place of float32, down to 0 and up to infinity. NaN comes out as NaN. x = n log 2
@@ -205,6 +240,5 @@ INLINE vec gelu_of(vec z, vec *slope) {
   return above * (p * scaled + 0.5f);
 }
 #endif
-
 
 #endif

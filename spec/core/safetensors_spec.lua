@@ -348,8 +348,7 @@ describe("core.safetensors", function()
       file:close()
       file:close()
       assert.equal(live, core.live_bytes())
-      file = core.safetensors_open(path) -- luacheck: ignore file
-      file = nil
+      core.safetensors_open(path)
       collectgarbage()
       assert.equal(live, core.live_bytes())
     end)

@@ -58,7 +58,8 @@ describe("model.new", function()
   it("needs layers and forward", function()
     refused("model: forward: expected a function, found nil", function() model.new{layers = {}} end)
     refused("model: layers: expected a table, found nil", function() model.new{forward = chain} end)
-    refused("model: layers[1]: expected a layer, found [2, 2] (made by model.linear, model.conv1d or model.embedding)", function()
+    refused("model: layers[1]: expected a layer, found [2, 2] (made by model.linear, model.conv1d or " ..
+      "model.embedding)", function()
       two_layers{layers = {core.zeros(2, 2)}}
     end)
   end)

@@ -8,7 +8,10 @@
 local core = require "spd.core"
 local errors = require "spd.errors"
 local files = require "spd.files"
+local gpt2 = require "spd.models.language.gpt2"
+local gpt_neo = require "spd.models.language.gpt_neo"
 local json = require "spd.json"
+local llama = require "spd.models.language.llama"
 local memory = require "spd.memory"
 local model = require "spd.model"
 local settings_module = require "spd.models.language.settings"
@@ -19,9 +22,7 @@ local posix = core.posix
 local language = {}
 
 --- language.architectures: those that there are.
-language.architectures = {
-  require "spd.models.language.llama", require "spd.models.language.gpt2", require "spd.models.language.gpt_neo",
-}
+language.architectures = {llama, gpt2, gpt_neo}
 
 -- ---- architecture and settings --------------------------------------------------------------------
 
@@ -34,9 +35,10 @@ end
 -- The architecture that a config names: by architectures[1], else by model_type.
 local function architecture_of(config, where)
   local names = config.architectures
-  local key = names ~= nil and "name" or "model_type"
-  local wanted = config.model_type
-  if names ~= nil then wanted = type(names) == "table" and names[1] or names end
+  local key, wanted = "model_type", config.model_type
+  if names ~= nil and not (type(names) == "table" and #names == 0) then
+    key, wanted = "name", type(names) == "table" and names[1] or names
+  end
   for _, architecture in ipairs(language.architectures) do
     if architecture[key] == wanted then return architecture end
   end
@@ -219,15 +221,24 @@ function language.new(settings, seed)
   return build(architecture, checked, parts, initial_tensor(checked, seed or 0))
 end
 
+-- config.json as text. The library wants "1.0" where a number need not be whole, not "1".
+local function config_text(settings)
+  local config = {}
+  for key, value in pairs(settings) do config[key] = value end
+  config.torch_dtype, config.dtype = "float32", nil
+  local text = json.encode_pretty(config)
+  for _, field in ipairs(architecture_of(settings, "model").fields) do
+    if field.type == "number" then text = text:gsub(('(\n  "%s": %%-?%%d+)([,\n])'):format(field.key), "%1.0%2") end
+  end
+  return text
+end
+
 --- language.save(model, folder)
 -- Write config.json and model.safetensors, each at once, so that this project and `transformers` can load them. A
 -- weight that two layers share is written once.
 function language.save(self, folder)
-  local config = {}
-  for key, value in pairs(self.settings) do config[key] = value end
-  config.torch_dtype, config.dtype = "float32", nil
   files.make_directory(folder, true)
-  files.write(folder .. "/config.json", json.encode_pretty(config))
+  files.write(folder .. "/config.json", config_text(self.settings))
   core.safetensors_save(folder .. "/model.safetensors", self:tensors(), {format = "pt"})
 end
 

@@ -46,12 +46,12 @@ end
 -- The rope parameters of settings, whichever way they are spelled. An unsupported type is an error that names it.
 function rotary.parameters(settings, where)
   local given, key = spelling(settings, where)
-  check_flat(given, key, where)
   local function read(field, value)
     return settings_module.value(setmetatable({key = key .. "." .. field.key}, {__index = field}), value, where)
   end
   local kind = given.rope_type or given.type or "default"
   local result = {type = read({key = "rope_type", type = "choice", choices = TYPES}, kind)}
+  check_flat(given, key, where)
   result.theta = given.rope_theta and read(positive "rope_theta", given.rope_theta)
     or settings_module.value(positive "rope_theta", settings.rope_theta or 10000, where)
   for _, part in ipairs{settings.partial_rotary_factor or 1, given.partial_rotary_factor or 1} do
