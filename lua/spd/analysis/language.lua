@@ -1,7 +1,7 @@
 --- What is special about a language model: which subcomponents are active at which tokens of a text.
 --
--- Subcomponents are numbered from 0, as in a checkpoint's tensors, and so are token ids. A subcomponent is active at, or
--- fires on, a token where its causal importance is above a threshold.
+-- Subcomponents are numbered from 0, as in a checkpoint's tensors. A subcomponent is active at, or fires on, a token
+-- where its causal importance is above a threshold.
 local core = require "spd.core"
 local errors = require "spd.errors"
 local evaluate = require "spd.evaluate"
