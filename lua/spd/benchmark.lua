@@ -15,7 +15,7 @@ benchmark.names = {
   "tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3", "lm_embed", "lm_mlp",
 }
 
---- benchmark.cases: name -> sizes and settings of the paper; of the language model those of the public code's ss_config.
+--- benchmark.cases: name -> sizes and settings of the paper, for the language model those of configs/ss.yaml.
 benchmark.cases = {}
 
 local function tms_case(n, d, hidden, C, importance, pnorm)
@@ -47,7 +47,9 @@ local STORIES = {
 }
 
 local function language_case(pattern)
-  return {language = STORIES, length = 512, pattern = pattern, C = 100, neurons = 0, batch = 4, importance = 1e-6, pnorm = 2}
+  return {
+    language = STORIES, length = 512, pattern = pattern, C = 100, neurons = 0, batch = 4, importance = 1e-6, pnorm = 2,
+  }
 end
 
 benchmark.cases.lm_embed = language_case "model.embed_tokens"
@@ -89,8 +91,8 @@ end
 local function config_of(case)
   return {
     seed = 0, n_mask_samples = 1, pnorm = case.pnorm, output_loss_type = case.language and "kl" or "mse",
-    faithfulness_coeff = 1, stochastic_recon_coeff = not case.language and 1 or nil, stochastic_recon_layerwise_coeff = 1,
-    importance_minimality_coeff = case.importance,
+    faithfulness_coeff = 1, stochastic_recon_layerwise_coeff = 1, importance_minimality_coeff = case.importance,
+    stochastic_recon_coeff = not case.language and 1 or nil,
   }
 end
 

@@ -49,8 +49,9 @@ end
 
 --- evaluate.batch(components, x, config) -> numbers
 -- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
--- squared error (of a language model KL only) of the model's output without masks, and masked by the causal importances,
--- against the target's; with log_ce_losses, cross-entropies of a language model, too, also without any subcomponent.
+-- squared error (of a language model only KL) of the model's output without masks, and masked by the causal
+-- importances, against the target's. With log_ce_losses also cross-entropies of a language model: the target's, and those
+-- without masks, masked, and without any subcomponent.
 function evaluate.batch(components, x, config)
   local tape <close> = core.tape()
   local numbers, ids = {}, x
@@ -64,7 +65,8 @@ function evaluate.batch(components, x, config)
     local output = outputs[kind]
     numbers["misc/" .. kind .. "_kl_loss_vs_target"] = core.softmax_kl(target, output):item()
     if not is_text then
-      numbers["misc/" .. kind .. "_mse_loss_vs_target"] = core.squared_error(target, output):item() / shape.count(output)
+      local error = core.squared_error(target, output):item() / shape.count(output)
+      numbers["misc/" .. kind .. "_mse_loss_vs_target"] = error
     end
   end
   if is_text and config.log_ce_losses then add_cross_entropies(numbers, outputs, target, ids) end

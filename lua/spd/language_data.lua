@@ -61,6 +61,15 @@ local function needs_tokenizer(paths)
   return false
 end
 
+--- language_data.find_tokenizer(config, folder) -> tokenizer, or nil
+-- The tokenizer of a decomposition's config; nil where the text is tokenized already and the model's folder has none.
+function language_data.find_tokenizer(config, folder)
+  local paths = text_data.find(config.task_config.dataset_name, config.task_config.train_data_split)
+  local has_one = config.tokenizer_name or posix.is_file(folder .. "/tokenizer.json")
+  if not has_one and not needs_tokenizer(paths) then return nil end
+  return (language_data.tokenizer(config.tokenizer_name, folder))
+end
+
 --- language_data.open{folder =, vocabulary =, config =, purpose =} -> dataset
 -- Batches of token ids as spd.text_data makes them: purpose "data" is the shuffled split to train on, "evaluation" that
 -- to be scored on, in order. folder: of the model, where its tokenizer is.

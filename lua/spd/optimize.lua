@@ -67,7 +67,7 @@ end
 
 --- optimize.state(components, optimizer [, data]) -> name -> tensor
 -- All that a checkpoint holds: components.MATRIX.V [d_in, C] and .U [C, d_out], gates.MATRIX.w1, b1, w2 [C, n]
--- and b2 [C] (or w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME; and where data is that has a state
+-- and b2 [C] (or w, b [C]), and of each the Adam moments adam.m.NAME and adam.v.NAME. Of data with a state that, too
 -- (see spd.text_data).
 function optimize.state(components, optimizer, data)
   local tensors = data and data.state and data:state() or {}

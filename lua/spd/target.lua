@@ -16,8 +16,8 @@ local target = {}
 
 local kinds = {tms = "spd.models.tms", residual_mlp = "spd.models.residual_mlp", lm = "spd.models.language"}
 
---- target.kind(name) -> the module of a kind of target: "tms" or "residual_mlp" (from_config, train, solution, dataset), or
--- "lm" (load, dataset).
+--- target.kind(name) -> the module of a kind of target
+-- "tms" and "residual_mlp" have from_config, train, solution and dataset, "lm" load and dataset.
 function target.kind(name)
   if not kinds[name] then errors.raise(2, "task_config.task_name", "no target model for '" .. tostring(name) .. "'") end
   return require(kinds[name])
@@ -115,10 +115,19 @@ local function sizes_of(folder)
   return sizes
 end
 
+-- pretrained_model_class names an architecture, or leaves it to the folder.
+local function check_class(config, model, folder)
+  local class, found = config.pretrained_model_class:match("[^.]*$"), model.settings.architectures[1]
+  if class ~= found and not class:match("^Auto") then
+    errors.raise(2, "pretrained_model_class", ("expected a %s, found a %s in %s"):format(class, found, folder))
+  end
+end
+
 -- The model of a config that names one in Hugging Face's way, and {folder =, vocab_size =}.
 local function load_language_model(config, folder)
   local language = target.kind "lm"
   local model = language.load(folder)
+  check_class(config, model, folder)
   local positions, length = language.positions(model), config.task_config.max_seq_len
   if length > positions then
     errors.raise(2, "task_config.max_seq_len", ("%d is more than the %d positions of the model in %s"):format(length,

@@ -8,6 +8,7 @@
 -- Files are read as they are needed: memory does not grow with their size.
 local checkpoint = require "spd.text_data.checkpoint"
 local core = require "spd.core"
+local errors = require "spd.errors"
 local find = require "spd.text_data.find"
 local stream = require "spd.text_data.stream"
 
@@ -45,6 +46,7 @@ end
 --     tokenizer       anything with a method encode(text, add_special_tokens) -> new list of ids; not needed for .npy
 --     end_id          the id after each document; nil: documents are joined directly
 --     max_seq_len, batch_size
+--     vocabulary      ids must be below it; nil: they are not checked
 --     buffer_size     samples are shuffled in a buffer of so many; nil or 0: they come in order
 --     keep            batches 0 to keep - 1 stay in memory once they were read, for a small set that is used again and
 --                     again; 0 by default
@@ -104,13 +106,27 @@ local function read_batch(self)
   return samples
 end
 
+-- Ids of a file that was tokenized for another model would be found nowhere.
+local function check_vocabulary(self, row)
+  local vocabulary = self.settings.vocabulary or math.maxinteger
+  for _, id in ipairs(row) do
+    if id >= vocabulary then
+      errors.raise(2, self.settings.paths[1], ("holds the token id %d, the model has a vocabulary of %d"):format(id,
+        vocabulary), "it was made by another tokenizer")
+    end
+  end
+end
+
 -- The batch of a step, read from the stream.
 local function batch_at(self, step)
   if step < self.next_step then rewind(self) end
   local samples
   repeat samples = read_batch(self) until self.next_step > step
   local rows = {}
-  for i, sample in ipairs(samples) do rows[i] = sample:totable() end
+  for i, sample in ipairs(samples) do
+    rows[i] = sample:totable()
+    check_vocabulary(self, rows[i])
+  end
   return core.tensor(rows, "int32")
 end
 
@@ -130,22 +146,22 @@ function TextData:batch(step, tensor)
 end
 
 --- dataset:state() -> name -> tensor
--- Where the dataset is after the last batch that it read, with all that a later process needs to go on without reading
--- the text before: names and shapes are in text_data/checkpoint.lua.
+-- Where the dataset is after the last batch that it read, with that batch and all that a later process needs to go on
+-- without reading the text before: names and shapes are in text_data/checkpoint.lua.
 function TextData:state()
   local position, ids = self.stream:position()
   position.step, position.draining = self.next_step, self.draining and 1 or 0
-  return checkpoint.save(self.settings, position, ids, self.buffer)
+  return checkpoint.save(self.settings, position, ids, self.buffer, self.last)
 end
 
 --- dataset:restore(tensors, where)
--- Go to where the dataset was that gave this state: its batches go on from there. It is an error if the files have
+-- Go to where the dataset was that gave this state: its batches go on from there, the last one included. It is an error if the files have
 -- other names or sizes than then, or if settings differ; where names the checkpoint.
 function TextData:restore(tensors, where)
-  local position, ids, buffer = checkpoint.load(self.settings, tensors, where)
+  local position, ids, buffer, last = checkpoint.load(self.settings, tensors, where)
   self.stream:restore(position, ids)
   self.next_step, self.draining, self.buffer = position.step, position.draining > 0, buffer
-  self.last, self.last_step, self.kept = nil, nil, {}
+  self.last, self.last_step, self.kept = last, last and position.step - 1, {}
 end
 
 return text_data

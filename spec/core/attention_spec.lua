@@ -67,7 +67,8 @@ local variants = { -- heads, kv_heads, d, T, window
 local function run(variant)
   local heads, kv_heads, d, length, window = table.unpack(variant)
   local q = normal(core, 1, 2, length, heads * d):parameter()
-  local k, v = normal(core, 2, 2, length, kv_heads * d):parameter(), normal(core, 3, 2, length, kv_heads * d):parameter()
+  local k = normal(core, 2, 2, length, kv_heads * d):parameter()
+  local v = normal(core, 3, 2, length, kv_heads * d):parameter()
   local tape <close> = core.tape()
   local y = core.attention(q, k, v, heads, d ^ -0.5, window)
   tape:backward{core.sum(y * normal(core, 4, 2, length, heads * d))}

@@ -101,7 +101,7 @@ describe("target", function()
     os.remove(folder .. "/a/target_config.yaml")
     assert.equal(("%s/a/target.safetensors: no %s/a/target_config.yaml beside it, which says what model it is"):format(
       folder, folder), refusal(target.load, "tms", folder .. "/a/target.safetensors"))
-    assert.matches("no target model for 'lm'", refusal(target.kind, "lm"))
+    assert.matches("no target model for 'ih'", refusal(target.kind, "ih"))
   end)
 
   it("has no weights on disk before its config is there", function()

@@ -351,6 +351,20 @@ describe("text_data: a position", function()
     end
   end)
 
+  it("keeps the last batch, so that a step whose batch was read can be done again", function()
+    local dataset = open(paths, {batch_size = 2, max_seq_len = 3})
+    local last = samples(dataset, 4, 4)
+    local resumed = open(paths, {batch_size = 2, max_seq_len = 3})
+    resumed:restore(saved(dataset), "here")
+    os.remove(paths[1]) -- nothing of the text is read again
+    assert.same(last, samples(resumed, 4, 4))
+  end)
+
+  it("refuses ids that the model does not have", function()
+    local dataset = open({paths[3]}, {batch_size = 1, max_seq_len = 5, vocabulary = 69})
+    assert.matches("c%.npy: holds the token id 69, the model has a vocabulary of 69", refusal(dataset.batch, dataset, 0))
+  end)
+
   it("inside a long document is restored too", function()
     local text = words(300000)
     local contents = {

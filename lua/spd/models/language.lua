@@ -11,6 +11,7 @@ local files = require "spd.files"
 local gpt2 = require "spd.models.language.gpt2"
 local gpt_neo = require "spd.models.language.gpt_neo"
 local json = require "spd.json"
+local language_data = require "spd.language_data"
 local llama = require "spd.models.language.llama"
 local memory = require "spd.memory"
 local model = require "spd.model"
@@ -195,6 +196,28 @@ function language.bytes(folder)
   local weights <close> = weights_module.open(folder)
   match_tensors(architecture, parts, weights)
   return bytes_of(parts)
+end
+
+--- language.positions(model) -> the longest text that it takes, in tokens
+function language.positions(self)
+  local architecture = architecture_of(self.settings, "model")
+  return self.settings[architecture.positions_key]
+end
+
+-- ---- as a target of a decomposition -------------------------------------------------------------------
+
+--- language.dataset{target_config = {folder =, vocab_size =}, config =, purpose =} -> dataset
+-- The text of a decomposition's config, see spd.language_data.
+function language.dataset(settings)
+  return language_data.open{
+    folder = settings.target_config.folder, vocabulary = settings.target_config.vocab_size, config = settings.config,
+    purpose = settings.purpose,
+  }
+end
+
+--- language.tokenizer(target_config, config) -> tokenizer, or nil where there is none and none is needed
+function language.tokenizer(target_config, config)
+  return language_data.find_tokenizer(config, target_config.folder)
 end
 
 -- ---- new models --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --- A position in text as tensors of a checkpoint: int32 words, as offsets are beyond 2^31 and beyond a real's digits.
 local core = require "spd.core"
 local errors = require "spd.errors"
+local files = require "spd.files"
 
 local checkpoint = {}
 
@@ -31,41 +32,36 @@ local function hash(text)
   return h
 end
 
--- The size of a file.
-local function size_of(path)
-  local file <close>, message = io.open(path, "rb")
-  if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
-  return file:seek("end")
-end
-
 -- [n, 4]: hash of its name, size, of each file.
 local function fingerprint(paths)
   local rows = {}
   for i, path in ipairs(paths) do
-    local name, size = words(hash(name_of(path))), words(size_of(path))
+    local name, size = words(hash(name_of(path))), words(files.size(path))
     rows[i] = {name[1], name[2], size[1], size[2]}
   end
   return core.tensor(rows, "int32")
 end
 
---- checkpoint.save(settings, position, ids, buffer) -> name -> tensor
+--- checkpoint.save(settings, position, ids, buffer, last) -> name -> tensor
 -- settings: those of text_data.open, end_id nil or an id, and paths. position: numbers by the names in POSITION. ids: a
--- list. buffer: a list of samples.
+-- list. buffer: a list of samples. last: the batch that was read last, or nil.
 --
 --     data.position [8, 2]     step, draining, epoch, epoch_tokens, file, offset, inside, line
 --     data.ids [n]             tokenized, not yet in a sample
 --     data.buffer [n, max_seq_len]
+--     data.last [batch_size or 0, max_seq_len]
 --     data.settings [4, 2]     batch_size, max_seq_len, buffer_size, end_id + 1 or 0
 --     data.files [files, 4]    name (a hash) and size of each file
 --
 -- Numbers are pairs of 31 bits, the low ones first.
-function checkpoint.save(settings, position, ids, buffer)
+function checkpoint.save(settings, position, ids, buffer, last)
   local rows = {}
   for i, sample in ipairs(buffer) do rows[i] = sample:totable() end
   return {
     ["data.position"] = pack(POSITION, position),
     ["data.ids"] = core.tensor(ids, "int32"),
     ["data.buffer"] = #rows > 0 and core.tensor(rows, "int32") or core.zeros({0, settings.max_seq_len}, "int32"),
+    ["data.last"] = last and last:clone() or core.zeros({0, settings.max_seq_len}, "int32"),
     ["data.settings"] = pack(SETTINGS, checkpoint.numbers(settings)),
     ["data.files"] = fingerprint(settings.paths),
   }
@@ -128,8 +124,8 @@ local function check_files(settings, tensors, where)
   return now
 end
 
-local function check_position(position, files, where)
-  local file = files[position.file]
+local function check_position(position, known, where)
+  local file = known[position.file]
   if not file or position.offset > number_of{file[3], file[4]} then
     errors.raise(2, where, "tensor 'data.position' is no position in the text")
   end
@@ -141,7 +137,16 @@ local function check_ids(ids, where)
   end
 end
 
---- checkpoint.load(settings, tensors, where) -> position, ids, buffer
+-- The batch that was read last, if there was one.
+local function take_last(settings, tensors, where)
+  local rows = take(tensors, "data.last", where, {dimensions = 2, nil, settings.max_seq_len})
+  if #rows == 0 then return nil end
+  if #rows ~= settings.batch_size then errors.raise(2, where, "tensor 'data.last' has a wrong shape or type") end
+  for _, row in ipairs(rows) do check_ids(row, where) end
+  return core.tensor(rows, "int32")
+end
+
+--- checkpoint.load(settings, tensors, where) -> position, ids, buffer, last
 -- The opposite of save, checked: same settings, files of the same names and sizes. where names the checkpoint.
 function checkpoint.load(settings, tensors, where)
   local rows = take(tensors, "data.position", where, {dimensions = 2, #POSITION, 2})
@@ -155,7 +160,7 @@ function checkpoint.load(settings, tensors, where)
     check_ids(sample, where)
     buffer[i] = core.tensor(sample, "int32")
   end
-  return position, ids, buffer
+  return position, ids, buffer, take_last(settings, tensors, where)
 end
 
 return checkpoint

@@ -32,7 +32,7 @@ function stream.open(settings)
   for _, path in ipairs(settings.paths) do check_file(path, settings) end
   return setmetatable({
     settings = settings, epoch = 0, epoch_tokens = 0, file = 1, source = nil,
-    sample = {}, filled = 0, -- the sample in progress, and how many ids it has
+    sample = {}, filled = 0, -- the sample in progress, overwritten by the next one, and how many ids of it are there
     ids = {}, at = 1,        -- ids from `at` on come next
   }, Stream)
 end
@@ -94,9 +94,8 @@ function Stream:next()
     self.filled, self.at = self.filled + count, self.at + count
     if self.filled < length and not read_ids(self) then return nil end
   end
-  local sample = core.tensor(self.sample, "int32")
-  self.sample, self.filled = {}, 0
-  return sample
+  self.filled = 0
+  return core.tensor(self.sample, "int32")
 end
 
 --- stream:position() -> {epoch =, epoch_tokens =, file =, offset =, inside =, line =}, ids
