@@ -5,6 +5,7 @@
 local core = require "spd.core"
 local errors = require "spd.errors"
 local evaluate = require "spd.evaluate"
+local language = require "spd.models.language"
 local metrics = require "spd.metrics"
 
 local analysis_language = {}
@@ -26,9 +27,9 @@ local function encode(subject, text)
   if not text:find "%S" then errors.raise(2, named(text), "is empty") end
   local ids = subject.tokenizer:encode(text, false) -- as the data of a decomposition
   if #ids == 0 then errors.raise(2, named(text), "has no tokens", "its characters mean nothing to the tokenizer") end
-  local settings = subject.components.target.settings or {}
-  local positions = settings.max_position_embeddings or settings.n_positions
-  if positions and #ids > positions then
+  local target = subject.components.target
+  local positions = target.kind == "lm" and language.positions(target) or math.huge
+  if #ids > positions then
     errors.raise(2, named(text), ("%d tokens are more than the model's maximum, %d"):format(#ids, positions))
   end
   return ids
