@@ -1,6 +1,7 @@
 /*
 ** Tensors in Lua: making, reading, writing, printing.
 */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -314,6 +315,34 @@ static int tensor_totable(lua_State *L) {
   return 1;
 }
 
+/* The lists are as long as they will be, unless their allocation ran a finalizer that changed the tensor: then they grow. */
+static int tensor_above(lua_State *L) {
+  spdL_check_count(L, 2);
+  const spd_real threshold = (spd_real)spdL_check_number(L, 2);
+  const spd_tensor *tensor = spdL_hold_tensor(L, 1);
+  spdL_argument_check(L, spd_tensor_dtype(tensor) == SPD_REAL, 1, "expected a tensor of reals");
+  const spd_real *data = spd_tensor_real(tensor);
+  const int dimensions = spd_tensor_dimensions(tensor);
+  const int64_t columns = dimensions == 0 ? 1 : spd_tensor_shape(tensor)[dimensions - 1];
+  const int64_t count = spd_tensor_count(tensor);
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; i++) found += data[i] > threshold;
+  for (int i = 0; i < 3; i++) lua_createtable(L, found > INT_MAX ? INT_MAX : (int)found, 0);
+  const int lists = lua_gettop(L) - 2;
+  lua_Integer entry = 0;
+  for (int64_t i = 0; i < count; i++) {
+    if (!(data[i] > threshold)) continue;
+    entry++;
+    lua_pushinteger(L, i / columns + 1);
+    lua_rawseti(L, lists, entry);
+    lua_pushinteger(L, i % columns + 1);
+    lua_rawseti(L, lists + 1, entry);
+    lua_pushnumber(L, data[i]);
+    lua_rawseti(L, lists + 2, entry);
+  }
+  return 3;
+}
+
 static int tensor_fill(lua_State *L) {
   spdL_check_count(L, 2);
   spd_tensor *tensor = spdL_check_tensor(L, 1);
@@ -541,6 +570,10 @@ static const spdL_function methods[] = {
     {"set", tensor_set, "t:set(value, i, j, ...) -> t\nWrite one element; indices count from 1."},
     {"item", tensor_item, "t:item() -> number\nThe element of a tensor of one element."},
     {"totable", tensor_totable, "t:totable() -> nested tables\nThe elements as Lua numbers."},
+    {"above", tensor_above,
+     "t:above(threshold) -> rows, columns, values\n"
+     "The elements above a threshold, in order, as three lists: row (all dimensions but the last count as rows) and column,\n"
+     "both from 1, and the value. NaN is above nothing."},
     {"fill", tensor_fill, "t:fill(value) -> t\nOverwrite all elements."},
     {"copy_from", tensor_copy_from,
      "t:copy_from(other) -> t\nOverwrite all elements by those of a tensor of the same shape."},

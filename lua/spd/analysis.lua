@@ -6,7 +6,10 @@ local metrics = require "spd.metrics"
 local analysis = {}
 
 -- What only one kind of target has.
-local of_kind = {tms = require "spd.analysis.tms", residual_mlp = require "spd.analysis.residual_mlp"}
+local of_kind = {
+  tms = require "spd.analysis.tms", residual_mlp = require "spd.analysis.residual_mlp",
+  lm = require "spd.analysis.language",
+}
 
 -- Draw with a function of spd.figures, and note the first reason why one could not be drawn.
 local function draw(subject, name, ...)
@@ -27,7 +30,7 @@ function analysis.score(subject)
     scores.target_ci_error_0p2 = metrics.target_ci_error(lower, subject.solution, 0.2)
   end
   local special = of_kind[subject.kind]
-  for key, value in pairs(special and special.scores(subject) or {}) do scores[key] = value end
+  for key, value in pairs(special and special.scores and special.scores(subject) or {}) do scores[key] = value end
   return scores
 end
 

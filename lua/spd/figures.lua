@@ -30,6 +30,13 @@ function figures.causal_importances(path, panels, options)
   return draw(path, heatmaps.causal_importances, panels, options)
 end
 
+--- figures.embedding_importances(path, panels [, options]) -> true, or nil and the reason
+-- A heat map of every decomposed embedding. panels: list of {name =, values = rows [up to 1000][C], count = how many
+-- tokens the rows stand for, columns = as in causal_importances}; see spd.analysis.language, which sorts the tokens.
+function figures.embedding_importances(path, panels, options)
+  return draw(path, heatmaps.embedding_importances, panels, options)
+end
+
 --- figures.importance_comparison(path, runs [, options]) -> true, or nil and the reason
 -- The heat maps of several runs side by side. runs: list of {name =, panels = as in causal_importances}, all with the
 -- same matrices.

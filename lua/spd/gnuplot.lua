@@ -130,10 +130,11 @@ function gnuplot.index_ticks(count, most)
   return ("0,%d,%d"):format(step, (count - 1) // step * step) -- gnuplot goes past a last one that is no tick
 end
 
---- gnuplot.named_ticks(names) -> ticks at 0, 1, 2, ... that say the names, for page:panel
-function gnuplot.named_ticks(names)
+--- gnuplot.named_ticks(names [, every]) -> ticks at 0, 1, 2, ... that say the names, for page:panel
+-- every: only at 0 and its multiples.
+function gnuplot.named_ticks(names, every)
   local list = {}
-  for i, name in ipairs(names) do list[i] = ("%s %d"):format(gnuplot.quote(name), i - 1) end
+  for i = 1, #names, every or 1 do list[#list + 1] = ("%s %d"):format(gnuplot.quote(names[i]), i - 1) end
   return "(" .. table.concat(list, ", ") .. ")"
 end
 

@@ -5,6 +5,9 @@ local cjson = require "cjson"
 
 local json = {}
 
+--- json.empty_list: an empty array; any other empty table is an object.
+json.empty_list = setmetatable({}, {__name = "json.empty_list"})
+
 local function number_text(x)
   if x ~= x or x == math.huge or x == -math.huge then return "null" end
   if math.type(x) == "integer" then return ("%d"):format(x) end
@@ -49,6 +52,7 @@ function encode(value, newline)
   if type(value) == "number" then return number_text(value) end
   if type(value) == "string" then return string_text(value) end
   if type(value) == "boolean" then return tostring(value) end
+  if value == json.empty_list then return "[]" end
   assert(type(value) == "table", "json: cannot write a " .. type(value))
   local deeper = newline and newline .. "  "
   local list, open, close = entries(value, deeper)
@@ -57,8 +61,8 @@ function encode(value, newline)
 end
 
 --- json.encode(value) -> text on one line
--- Tables with entries at 1, 2, ... are arrays, all others objects, with their keys sorted. Numbers keep all
--- their digits; NaN and infinities are null.
+-- Tables with entries at 1, 2, ... are arrays, all others objects, with their keys sorted; json.empty_list is an array
+-- without entries. Numbers keep all their digits; NaN and infinities are null.
 function json.encode(value) return encode(value) end
 
 --- json.encode_pretty(value) -> the same on indented lines, with a newline at the end.

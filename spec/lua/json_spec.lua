@@ -23,6 +23,11 @@ describe("json.encode", function()
     assert.equal([["a/b \"c\" \\ \n"]], json.encode('a/b "c" \\ \n'))
   end)
 
+  it("has an empty array beside the empty object", function()
+    assert.equal('{"a":[],"b":{}}', json.encode{a = json.empty_list, b = {}})
+    assert.equal("[]\n", json.encode_pretty(json.empty_list))
+  end)
+
   it("refuses keys that are not strings, and functions", function()
     assert.error_matches(function() json.encode{[2] = 1} end, "not a string")
     assert.error_matches(function() json.encode{f = print} end, "cannot write a function")

@@ -89,13 +89,15 @@ end
 -- ---- maps below each other ----------------------------------------------------------------------
 
 -- Say at the columns of a map which subcomponents they are, if there is room; `numbers` where they are reordered.
-local function name_columns(map, numbers)
+-- `thin`: of those that have no room, as many as have.
+local function name_columns(map, numbers, thin)
   map.x_label = "Subcomponent"
   if not numbers then return end
   local widest = 0
   for _, number in ipairs(numbers) do widest = math.max(widest, gnuplot.text_width(tostring(number), 16)) end
-  if widest + 4 <= map.width / #numbers then
-    map.x_ticks = gnuplot.named_ticks(numbers)
+  local every = math.ceil((widest + 4) / (map.width / #numbers))
+  if thin or every == 1 then
+    map.x_ticks = gnuplot.named_ticks(numbers, every)
   else
     map.x_ticks, map.x_label = false, "Subcomponents, reordered"
   end
@@ -110,24 +112,26 @@ local function checked_columns(panel, count)
 end
 
 -- A column of labelled maps with one scale of colours. maps: list of {title, rows, y_label, columns: their
--- numbers, if reordered, unlabelled: true for none below the x axis}.
+-- numbers, if reordered, unlabelled: true for none below the x axis, count_rows: as for heatmaps.map}.
 local function stack(maps, options)
   local function around(map) return NAME_ROW + TICK_ROW + (map.unlabelled and 0 or LABEL_ROW) + GAP end
-  local widest, total = 0, 0
+  local widest, total, most_rows = 0, 0, 0
   for _, map in ipairs(maps) do
-    map.count_rows, map.count_columns = #map.rows, #map.rows[1]
+    map.count_rows, map.count_columns = map.count_rows or #map.rows, #map.rows[1]
+    most_rows = math.max(most_rows, map.count_rows)
     map.rows = tables.reduce(map.rows, options.most_rows or 600, 1800)
     local n, m = #map.rows, #map.rows[1]
     map.width, map.height = m * cell_size(m, 1000, 56), n * cell_size(n, options.height or 480, 56)
     widest, total = math.max(widest, map.width), total + map.height + around(map)
   end
-  local left, top = MARGIN + LABEL_COLUMN + TICK_COLUMN, MARGIN + (options.title and TITLE_ROW or 0)
+  local tick_column = math.max(TICK_COLUMN, 14 + 9 * #tostring(most_rows))
+  local left, top = MARGIN + LABEL_COLUMN + tick_column, MARGIN + (options.title and TITLE_ROW or 0)
   local page = titled_page(left + widest + GAP + BAR_COLUMN, top + total - GAP + MARGIN, options.title)
   local y = top
   for _, map in ipairs(maps) do
     map.x, map.y = left, y + NAME_ROW
     map.palette, map.range = options.palette, options.range
-    name_columns(map, map.columns)
+    name_columns(map, map.columns, options.thin)
     heatmaps.map(page, map)
     local middle = left + map.width / 2
     page:text(middle, y + NAME_ROW / 2 - 2, map.title, {size = NAME_SIZE, within = 2 * middle})
@@ -158,6 +162,22 @@ function heatmaps.causal_importances(panels, options)
   return stack(maps, {
     title = options.title, palette = options.upper and "reds" or "blues", range = {0, 1},
     bar_title = options.upper and "Causal importance (upper-leaky)" or "Causal importance (lower-leaky)",
+  })
+end
+
+--- heatmaps.embedding_importances(panels [, options]) -> page
+function heatmaps.embedding_importances(panels, options)
+  local maps = {}
+  for i, panel in ipairs(tables.items(panels)) do
+    local rows = tables.rows(panel.values, panel.name)
+    maps[i] = {
+      title = panel.name, rows = rows, columns = checked_columns(panel, #rows[1]), count_rows = panel.count,
+      y_label = "Tokens, those with the same strongest subcomponent together",
+    }
+  end
+  return stack(maps, {
+    title = options and options.title or "Causal importances of the vocabulary", palette = "blues", range = {0, 1},
+    bar_title = "Causal importance (lower-leaky)", height = 900, most_rows = 1000, thin = true,
   })
 end
 
