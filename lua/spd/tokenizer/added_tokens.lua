@@ -64,12 +64,12 @@ end
 
 -- The first and last byte of a match with the spaces that it takes in; `done`: bytes that belong to others.
 local function with_spaces(token, text, first, last, done)
+  if token.rstrip then
+    while SPACES[character_at(text, last + 1)] do last = last + #character_at(text, last + 1) end
+  end
   if token.lstrip then
     while SPACES[character_before(text, first)] do first = first - #character_before(text, first) end
     first = math.min(math.max(first, done + 1), last + 1)
-  end
-  if token.rstrip then
-    while SPACES[character_at(text, last + 1)] do last = last + #character_at(text, last + 1) end
   end
   return first, last
 end

@@ -121,11 +121,15 @@ local function trim(span, leading, trailing, place, original, add_prefix_space)
   return {first, past - 1}
 end
 
--- A function that trims the spans of all tokens.
+-- A function that trims the spans of all tokens. What the model's own begin and end with is counted once.
 local function trimmer(add_prefix_space, tokens)
+  local at_start, at_end = {}, {}
   return function(encoding)
     for i, id in ipairs(encoding.ids) do
-      local leading, trailing = count_spaces(encoding.values[i] or tokens[id])
+      local value = encoding.values[i]
+      if not value and not at_start[id] then at_start[id], at_end[id] = count_spaces(tokens[id]) end
+      local leading, trailing = at_start[id], at_end[id]
+      if value then leading, trailing = count_spaces(value) end
       if leading > 0 or trailing > 0 then
         encoding.spans[i] = trim(encoding.spans[i], leading, trailing, i, encoding.original, add_prefix_space)
       end

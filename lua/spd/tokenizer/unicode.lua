@@ -54,7 +54,7 @@ local function except(exceptions, inside) return "(?![" .. members(exceptions) .
 
 --- unicode.whitespace, unicode.oniguruma_word: the insides of bracket expressions.
 unicode.whitespace = WHITESPACE
-unicode.oniguruma_word = [[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}]] .. WORD
+unicode.oniguruma_word = [[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]] .. WORD
 
 --- unicode.CLASS: a pattern for one character of it, where CLASS is a space, word (a character of words), number,
 -- punctuation, mark (a combining mark), nonspacing (a mark of category Mn), control (what BERT drops) or chinese (what
