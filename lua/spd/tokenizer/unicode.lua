@@ -86,6 +86,13 @@ unicode.nonspacing = except([[
 unicode.control = except("9-a d 890-891 8e2 110cd 13430-13438", "\\p{Cc}\\p{Cf}\\p{Co}\\x{fffd}")
 unicode.chinese = "[" .. members "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f" .. "]"
 
+--- unicode.spaces: the set of these spaces, character -> true.
+unicode.spaces = {}
+for first, last in ("9-d 20-20 85-85 a0-a0 1680-1680 2000-200a 2028-2029 202f-202f 205f-205f 3000-3000"):gmatch(
+  "(%x+)%-(%x+)") do
+  for code_point = tonumber(first, 16), tonumber(last, 16) do unicode.spaces[utf8.char(code_point)] = true end
+end
+
 local CATEGORIES = {}
 for name in ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf"):gmatch("%a+") do
   local group = name:sub(1, 1)
