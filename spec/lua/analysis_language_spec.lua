@@ -27,7 +27,8 @@ describe("analysis_language.prompt", function()
     local found = analysis_language.prompt(support.subject{}, "0 2 4 5")
     assert.same({0, 2, 4, 5}, found.ids)
     assert.same({
-      {}, {{component = 0, importance = 0.5}, {component = 1, importance = 0.25}}, {{component = 0, importance = 1}}, {},
+      {}, {{component = 0, importance = 0.5}, {component = 1, importance = 0.25}},
+      {{component = 0, importance = 1}}, {},
     }, found.active.embed)
     assert.same({
       {{component = 0, importance = 0.5}}, {{component = 2, importance = 0.5}},
@@ -101,6 +102,19 @@ describe("analysis_language.components", function()
       {at = 1, ids = {4, 0}, importances = {1, 0}},
       {at = 1, ids = {1, 1}, importances = {0.75, 0.75}},
     }, contexts)
+  end)
+
+  it("keeps no more of them than asked for, and each text once", function()
+    local function texts(most)
+      local list = {}
+      local options = {contexts = most, before = 2, after = 1}
+      for i, context in ipairs(analysis_language.components(subject, options).matrices.embed.components[1].contexts) do
+        list[i] = table.concat(context.ids, " ")
+      end
+      return list
+    end
+    assert.same({"2 3 4 5", "4 0"}, texts(2)) -- the second one in place of "1 1", which came before
+    assert.same({"2 3 4 5", "4 0", "1 1", "2 3"}, texts(9)) -- "1 1" came twice
   end)
 
   it("tells strong occurrences apart where the importance is 1", function()

@@ -278,6 +278,22 @@ describe("figures: heat maps", function()
     assert.matches("a: expected a number for each column", reason)
   end)
 
+  it("of a vocabulary count its tokens and name every few of its subcomponents", function()
+    local columns = {}
+    for c = 1, 100 do columns[c] = 100 - c end
+    local function page(count)
+      return heatmaps.embedding_importances{
+        {name = "embed", values = matrix(1000, 100), count = count, columns = columns},
+      }
+    end
+    local script = page(4096):script()
+    assert.is_truthy(script:find("0,500,4000", 1, true))
+    assert.is_truthy(script:find("('99' 0, '96' 3, '93' 6,", 1, true))
+    assert.is_true(page(50257).width > page(900).width) -- room for longer numbers
+    assert.equal("", complaints(page(50257)))
+    assert.is_true(figures.embedding_importances(path "a", {{name = "e", values = {{0, 1}, {0.5, 0}}, count = 2}}))
+  end)
+
   it("refuse V and U that do not belong together", function()
     local made, reason = figures.components(path "a", {{name = "linear1", V = matrix(5, 4), U = matrix(3, 2)}})
     assert.is_nil(made)

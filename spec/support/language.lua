@@ -1,7 +1,7 @@
 --- A small language model with subcomponents whose importances are known, for specs.
 --
--- Twelve tokens, subcomponents of the embedding with the importances IMPORTANCES[id + 1], and a linear layer whose three
--- subcomponents have the entries of the embedding's row as importances.
+-- Twelve tokens, three subcomponents of the embedding, and a linear layer whose three subcomponents have the entries of
+-- the embedding's row as importances.
 local component_model = require "spd.component_model"
 local core = require "spd.core"
 local model = require "spd.model"
@@ -22,8 +22,8 @@ M.importances = {
 
 --- Rows of the embedding by id + 1, which are the importances of fc, up to 1.
 M.embedding = {
-  {0.5, 0, 0}, {0, 0.5, 0}, {0, 0, 0.5}, {2, 0, 0}, {3, 0, 0.125}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
-  {0, 0, 0}, {0, 0, 0},
+  {0.5, 0, 0}, {0, 0.5, 0}, {0, 0, 0.5}, {2, 0, 0}, {3, 0, 0.125}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+  {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
 }
 
 M.tokenizer = {
