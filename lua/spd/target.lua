@@ -115,6 +115,20 @@ local function lock_folder(folder, kind)
   return lock
 end
 
+-- Write what there is before a training. It goes away again if the training fails or is interrupted.
+local function prepare_folder(module, settings, folder)
+  local prepared = setmetatable({}, {__close = function(self)
+    if self.is_used or not module.prepare then return end
+    for _, name in ipairs(module.files) do os.remove(folder .. "/" .. name) end
+    os.remove(folder .. "/" .. CONFIG)
+  end})
+  if module.prepare then
+    config_module.write(folder .. "/" .. CONFIG, settings)
+    module.prepare(settings, folder)
+  end
+  return prepared
+end
+
 --- target.train(kind, settings, folder, progress) -> model, loss; nil if there is one by now
 -- Train a target and keep it in a folder. Nothing overwrites a trained target: of two processes that train in one
 -- folder, the later one waits and then returns nil. progress() makes the display.
@@ -124,12 +138,10 @@ function target.train(kind, settings, folder, progress)
   local lock <close> = lock_folder(folder, kind)
   if posix.is_file(folder .. "/" .. target.weights_file(kind)) then return nil end
   refuse_other_config(settings, folder)
-  if module.prepare then
-    config_module.write(folder .. "/" .. CONFIG, settings)
-    module.prepare(settings, folder)
-  end
+  local prepared <close> = prepare_folder(module, settings, folder)
   local model, loss = module.train(settings, progress(), folder)
   write(model, settings, folder)
+  prepared.is_used = true
   return model, loss
 end
 

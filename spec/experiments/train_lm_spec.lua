@@ -137,6 +137,15 @@ describe("train_lm.lua", function()
     assert.matches("left: holds a trained target %(remove it, or name another folder with %-%-out%)\n$", message)
   end)
 
+  it("keeps nothing of a training that fails, so that another one can begin there", function()
+    local failed = folder .. "/failed"
+    local status, text, message = train(failed, "--quiet", "lr=1e30")
+    assert.same({1, ""}, {status, text})
+    assert.matches("its loss is nan", message)
+    assert.same({"training.lock"}, posix.list_directory(failed))
+    assert.same({0, ("target: %s/model.safetensors\n"):format(failed), ""}, {train(failed, "--quiet", "steps=2")})
+  end)
+
   for word, expected in pairs{
     ["lm_model_config.n_heads=3"] = "n_heads: expected a divisor of hidden_size 16, found 3",
     ["lm_model_config.n_key_value_heads=3"] = "n_key_value_heads: expected a divisor of n_heads 2, found 3",

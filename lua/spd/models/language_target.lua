@@ -15,10 +15,10 @@ local language_target = {}
 
 local COLUMN, BUFFER_SIZE, COUNTED_STORIES = "story", 1000, 5000
 
---- language_target.weights_file, .files: the file of the weights, which is written last, and all others.
+--- language_target.weights_file, .files: the weights, which are written last; all others, a folder after what is in it.
 language_target.weights_file = "model.safetensors"
 language_target.files = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-  "special_tokens_map.json", "data"}
+  "special_tokens_map.json", "data/train.jsonl", "data/test.jsonl", "data"}
 
 -- ---- the model ----------------------------------------------------------------------------------
 
