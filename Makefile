@@ -101,6 +101,12 @@ run: setup ## the main job: train, decompose and draw a toy model of superpositi
 	@$(MAKE) all
 	./spdlua experiments/tms_decomposition.lua configs/tms.yaml
 
+run-lm: setup ## a language model: train one on generated stories, decompose its embedding, write a page to explore
+	@$(MAKE) all
+	@if [ -d out/stories ]; then ./spdlua experiments/lm_decomposition.lua --resume out/stories; \
+	else ./spdlua experiments/lm_decomposition.lua configs/lm_stories.yaml --out out/stories; fi
+	./spdlua experiments/lm_explore.lua out/stories "One day Lily went to the market. She wanted to buy some apples."
+
 # Specs that start the interpreter again take its path from SPDLUA.
 test: setup ## build and run the quick specs
 	@$(MAKE) all double

@@ -1,4 +1,4 @@
---- Train a small language model on generated stories: `spdlua experiments/train_lm.lua configs/targets/lm_stories.yaml`.
+--- Train a small language model on stories: `spdlua experiments/train_lm.lua configs/targets/lm_stories.yaml`.
 local experiment = require "spd.experiment"
 local language_target = require "spd.models.language_target"
 

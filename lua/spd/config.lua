@@ -155,8 +155,22 @@ local function check_heads(c, fail)
   end
 end
 
+local SHORTEST_STORY = 60 -- tokens, at least
+
+local function check_stories(c, fail)
+  local least = (c.lm_model_config.max_seq_len + SHORTEST_STORY - 1) // SHORTEST_STORY
+  for _, key in ipairs{"n_train", "n_test"} do
+    local found = c.stories_config[key]
+    if found < least then
+      fail("stories_config." .. key, ("expected %d or more, enough for one sample of %d tokens, found %d"):format(least,
+        c.lm_model_config.max_seq_len, found))
+    end
+  end
+end
+
 function check.lm_target(c, fail, warn)
   check_heads(c.lm_model_config, fail)
+  check_stories(c, fail)
   check_schedule(c, fail, warn)
 end
 
@@ -272,8 +286,8 @@ function config.load_own_model(path) return load(path, "own_model") end
 
 --- config.resolve(values [, source [, kind [, overrides]]]) -> config, warnings
 -- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
--- "decomposition" (default); "own_model": without the keys about target and task; "tms_target", "residual_mlp_target" or
--- "lm_target": of a target's training.
+-- "decomposition" (default); "own_model": without the keys about target and task; "tms_target", "residual_mlp_target"
+-- or "lm_target": of a target's training.
 function config.resolve(values, source, kind, overrides)
   source, kind = source or "config", kind or "decomposition"
   if type(values) ~= "table" then errors.raise(2, source, "expected a table, found " .. type(values)) end

@@ -134,13 +134,21 @@ local function shown(number) return number == number and ("%.4f"):format(number)
 -- Print a row per matrix, the similarity to the target's features or neurons, and whether the known solution was found;
 -- the last two only where there is one.
 function experiment.print_scores(subject, scores)
-  local names, known = {}, subject.solution
-  for name in pairs(scores.n_alive) do names[#names + 1] = name end
+  local names, known, l0, width = {}, subject.solution, scores.l0, 20
+  for name in pairs(scores.n_alive) do
+    names[#names + 1], width = name, math.max(width, #name)
+  end
   table.sort(names)
-  print(("%-20s %8s"):format("matrix", "n_alive") .. (known and ("%17s"):format "target_ci_error" or ""))
+  print(("%-" .. width .. "s %8s"):format("matrix", "n_alive") .. (known and ("%17s"):format "target_ci_error" or "") ..
+    (l0 and ("%18s"):format "active per token" or ""))
   for _, name in ipairs(names) do
-    print(("%-20s %8d"):format(name, scores.n_alive[name]) ..
-      (known and ("%17s"):format(scores.target_ci_error[name] or "-") or ""))
+    print(("%-" .. width .. "s %8d"):format(name, scores.n_alive[name]) ..
+      (known and ("%17s"):format(scores.target_ci_error[name] or "-") or "") ..
+      (l0 and ("%18.2f"):format(l0[name]) or ""))
+  end
+  if scores.ce_target then
+    print(("cross-entropy: %.4f of the target, %.4f with the subcomponents that matter, %.4f with all, %.4f with none")
+      :format(scores.ce_target, scores.ce_masked, scores.ce_unmasked, scores.ce_zero_masked))
   end
   if scores.mmcs then
     print(("mmcs %.4f +- %.4f, ml2r %.4f +- %.4f"):format(scores.mmcs, scores.mmcs_std, scores.ml2r,

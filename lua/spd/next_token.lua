@@ -66,7 +66,8 @@ function Ngrams:cross_entropies(rows)
   local one, two, count = 0, 0, 0
   for _, row in ipairs(rows) do
     for i = 2, #row do
-      one, two, count = one - math.log(unigram(self, row[i])), two - math.log(bigram(self, row[i - 1], row[i])), count + 1
+      one, two = one - math.log(unigram(self, row[i])), two - math.log(bigram(self, row[i - 1], row[i]))
+      count = count + 1
     end
   end
   return one / count, two / count

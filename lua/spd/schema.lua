@@ -256,7 +256,9 @@ schema.target_keys = {tms = "tms_model_config", residual_mlp = "resid_mlp_config
 
 --- schema.training_scripts, schema.decomposition_scripts: task_name -> its script in experiments/.
 schema.training_scripts = {tms = "train_tms.lua", residual_mlp = "train_resid_mlp.lua", lm = "train_lm.lua"}
-schema.decomposition_scripts = {tms = "tms_decomposition.lua", residual_mlp = "resid_mlp_decomposition.lua"}
+schema.decomposition_scripts = {
+  tms = "tms_decomposition.lua", residual_mlp = "resid_mlp_decomposition.lua", lm = "lm_decomposition.lua",
+}
 
 --- schema.model_classes: pretrained_model_class, as the public code names it -> its task_name.
 schema.model_classes = {

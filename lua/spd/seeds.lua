@@ -56,12 +56,12 @@ function seeds.require_own_folder(folder)
   end
 end
 
---- seeds.command{config = path, overrides =, seed =, folder =, scripts = folder [, threads =]} -> list of words
+--- seeds.command{config = path, overrides =, folder =, scripts = folder [, seed =] [, threads =]} -> list of words
 -- The command that starts a decomposition in a process of its own, or resumes it where the folder holds an unfinished
 -- run with the same settings. scripts: where the decomposition scripts are.
 function seeds.command(settings)
   local overrides = table.move(settings.overrides, 1, #settings.overrides, 1, {})
-  overrides[#overrides + 1] = "seed=" .. settings.seed
+  if settings.seed then overrides[#overrides + 1] = "seed=" .. settings.seed end
   local config = config_module.load(settings.config, overrides)
   local task = config.task_config.task_name
   local script = schema.decomposition_scripts[task]

@@ -69,7 +69,7 @@ function Tokenizer:decode(ids, skip_special_tokens)
   local list = {}
   for _, id in ipairs(ids) do
     local token = self:token(id)
-    if token and not (skip_special_tokens and self.added.special[token]) then list[#list + 1] = token end
+    if token and not (skip_special_tokens == true and self.added.special[token]) then list[#list + 1] = token end
   end
   return self.join(list)
 end

@@ -527,7 +527,7 @@ describe("spd.schema", function()
   end
 
   it("describes every key, which is required, optional or has a default", function()
-    for _, kind in ipairs {"decomposition", "own_model", "tms_target", "residual_mlp_target"} do
+    for _, kind in ipairs {"decomposition", "own_model", "tms_target", "residual_mlp_target", "lm_target"} do
       each_field(schema[kind], function(field)
         assert.is_string(field.description)
         assert.is_true(field.required or field.optional or field.default ~= nil, field.key)

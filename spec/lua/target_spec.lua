@@ -3,6 +3,7 @@ local core = require "spd.core"
 local errors = require "spd.errors"
 local experiment = require "spec.support.experiment"
 local target = require "spd.target"
+local target_training = require "spd.target_training"
 local posix = core.posix
 
 local silent = {update = function() end, finish = function() end}
@@ -76,6 +77,23 @@ describe("target", function()
       ["hidden_layers.0"] = {kind = "dense", k = 2}}, tms.solution(settings))
   end)
 
+  it("training decays what it is told to: with a gradient of 0, weights shrink by lr x weight decay", function()
+    local decayed, kept = core.zeros(2) + 1, core.zeros(2) + 1
+    local settings = {
+      model = {}, config = {steps = 3, lr = 0.1, lr_schedule = "constant"}, progress = silent,
+      parameters = {{tensor = decayed}, {tensor = kept, without_decay = true}},
+      batches = {batch = function() return core.zeros({1, 1}, "int32") end},
+      loss = function() return core.sum(decayed * kept) * 0 end,
+    }
+    for _, case in ipairs{{0.01}, {0.5, 0.5}} do
+      local before = decayed:get(1)
+      settings.weight_decay = case[2]
+      target_training.run(settings)
+      assert.is_true(math.abs(decayed:get(1) / before - (1 - 0.1 * case[1]) ^ 3) < 1e-6)
+      assert.equal(1, kept:get(1))
+    end
+  end)
+
   it("is described without anything being made", function()
     local model = target.describe(config(folder .. "/none/target.safetensors", training))
     assert.same({2, 5}, model.by_name.linear1.weight.shape)
@@ -132,7 +150,7 @@ describe("target", function()
     assert.matches("target_config.yaml: is in the way", refusal(target.train, "tms", settings, folder,
       function() return silent end))
     assert.equal("# mine\n", experiment.read(folder .. "/target_config.yaml"))
-    assert.matches("is not empty: it holds training.yaml", refusal(target.require_own_folder, folder))
+    assert.matches("is not empty: it holds training.yaml", refusal(target.require_own_folder, folder, "tms"))
     os.remove(folder .. "/target_config.yaml")
     experiment.write(folder .. "/mine.tmp", "")
     experiment.write(folder .. "/target.safetensors.9-0.tmp", "half")

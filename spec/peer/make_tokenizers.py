@@ -11,6 +11,7 @@ Writes to spec/fixtures/tokenizers:
         decoded, bare      the text of these ids, without and with skip_special_tokens
         lines              of each line two characters for a hash of its ids, and two for a hash of all the rest
         hash               a hash of everything
+    unicode.expected.json  hashes of what the library knows of every code point (see unicode_expected)
 """
 import json
 import os
@@ -20,7 +21,9 @@ import sys
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-LINES, TRAINED, FULL, SEED = 10000, 3000, 120, 4
+LINES, TRAINED, FULL, SEED = 10000, 3000, 200, 4
+# All of Unicode but planes without characters and most of the planes for private use.
+CODE_POINTS = [*range(1, 0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xF1000)]
 FOLDER = os.path.join(os.path.dirname(__file__), "..", "fixtures", "tokenizers")
 SIMPLE_STORIES = os.path.join(os.path.dirname(__file__), "..", "fixtures", "simplestories-4096.json")
 
@@ -273,6 +276,46 @@ def expected(tokenizer, lines):
     return out
 
 
+CATEGORIES = "L Lu Ll Lt Lm Lo M Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp Cc Cf"
+
+
+def members(pre_tokenizer, before, after):
+    """The code points that make a word of their own between these two texts."""
+    text = "".join(before + chr(c) + after for c in CODE_POINTS)
+    starts = {span[0] for _, span in pre_tokenizer.pre_tokenize_str(text)}
+    step = len(before) + 1 + len(after)
+    return [c for i, c in enumerate(CODE_POINTS) if i * step + len(before) in starts]
+
+
+def unicode_expected():
+    """For classes: a hash of the code points in them. For mappings: a hash of the bytes that the code points become,
+    each on a line; for NFD_after, each after U+0345, which shows its combining class."""
+    class_of = {
+        "number": (pre_tokenizers.Digits(True), "a", "a"),
+        "punctuation": (pre_tokenizers.Punctuation("isolated"), "a", "a"),
+    }
+    out = {name: hashed(c for c in members(*arguments) if c != 10) for name, arguments in class_of.items()}
+    for name in CATEGORIES.split():
+        found = members(pre_tokenizers.Split(Regex(r"\p{%s}" % name), "isolated"), "\u0378", "\u0378")
+        out[name] = hashed(c for c in found if c != 10)
+    outside = set(members(pre_tokenizers.WhitespaceSplit(), " ", " "))
+    out["space"] = hashed(c for c in CODE_POINTS if c not in outside and c != 10)
+    alone = set(members(pre_tokenizers.Whitespace(), "a", " "))
+    out["word"] = hashed(c for c in CODE_POINTS if c not in alone and c in outside)
+    each = "".join(chr(c) + "\n" for c in CODE_POINTS if c != 10)
+    mappings = {
+        "lower": normalizers.Lowercase(), "NFC": normalizers.NFC(), "NFD": normalizers.NFD(), "NFKC": normalizers.NFKC(),
+        "NFKD": normalizers.NFKD(), "mark": normalizers.StripAccents(),
+        "clean": normalizers.BertNormalizer(True, False, False, False),
+        "chinese": normalizers.BertNormalizer(False, True, False, False),
+        "accents": normalizers.BertNormalizer(False, False, True, False)}
+    for name, normalizer in mappings.items():
+        out[name] = hashed(normalizer.normalize_str(each).encode())
+    after = "".join("\u0345" + chr(c) + "\n" for c in CODE_POINTS if c != 10)
+    out["NFD_after"] = hashed(normalizers.NFD().normalize_str(after).encode())
+    return {name: "%016x" % value for name, value in out.items()}
+
+
 def write(name, value):
     with open(os.path.join(FOLDER, name), "w", encoding="utf-8") as file:
         file.write(value)
@@ -301,6 +344,7 @@ def main():
         write(maker.__name__ + ".json", rows(whole))
         tokenizer = Tokenizer.from_str(json.dumps(whole))
         write(maker.__name__ + ".expected.json", rows(expected(tokenizer, lines)))
+    write("unicode.expected.json", rows(unicode_expected()))
     write("simplestories.expected.json", rows(expected(Tokenizer.from_file(SIMPLE_STORIES), lines)))
 
 

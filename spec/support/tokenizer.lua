@@ -9,7 +9,8 @@ local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-
 local SIMPLE_STORIES = "spec/fixtures/simplestories-4096.json"
 
 support.names = {
-  "bert", "gpt2", "gpt_neo", "llama2", "llama3", "metaspace", "o200k", "openai_gpt", "roberta", "simplestories", "words",
+  "bert", "gpt2", "gpt_neo", "llama2", "llama3", "metaspace", "o200k", "openai_gpt", "roberta", "simplestories",
+  "words",
 }
 
 local function read(path)
@@ -23,7 +24,7 @@ function support.path(name) return name == "simplestories" and SIMPLE_STORIES or
 function support.load(name) return tokenizer.load(support.path(name)) end
 
 -- Fowler, Noll and Vo's hash (1a), of numbers, of pairs of numbers, and of bytes.
-local function hash(numbers, h)
+function support.hash(numbers, h)
   h = h or 0xcbf29ce484222325
   for i = 1, #numbers do h = (h ~ numbers[i]) * 0x100000001b3 end
   return h
@@ -35,7 +36,7 @@ local function hash_pairs(spans, h)
   return h
 end
 
-local function hash_bytes(text, h)
+function support.hash_bytes(text, h)
   for i = 1, #text do h = (h ~ text:byte(i)) * 0x100000001b3 end
   return h
 end
@@ -56,7 +57,7 @@ end
 --- Hashes of all that: of the ids, and of the rest.
 function support.hashes(t, line)
   local ids, spans, decoded, bare = support.all_of(t, line)
-  return hash(ids), hash_bytes(bare, hash_bytes(decoded, hash_pairs(spans)))
+  return support.hash(ids), support.hash_bytes(bare, support.hash_bytes(decoded, hash_pairs(spans)))
 end
 
 --- The lines first, first + step, ... whose ids, or whose spans or texts, differ; and the hash of everything.
@@ -64,7 +65,7 @@ function support.differences(t, lines, marks, first, step)
   local ids_differ, rest_differs, total = {}, {}, nil
   for i = first, #lines, step do
     local of_ids, of_rest = support.hashes(t, lines[i])
-    total = hash({of_ids, of_rest}, total)
+    total = support.hash({of_ids, of_rest}, total)
     if two_characters(of_ids) ~= marks:sub(4 * i - 3, 4 * i - 2) then
       ids_differ[#ids_differ + 1] = i
     elseif two_characters(of_rest) ~= marks:sub(4 * i - 1, 4 * i) then

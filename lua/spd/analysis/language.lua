@@ -13,6 +13,15 @@ local analysis_language = {}
 --- analysis_language.threshold: importance above which a subcomponent counts as active, where none is given.
 analysis_language.threshold = evaluate.alive_threshold
 
+-- ---- scores ------------------------------------------------------------------------------------
+
+--- analysis_language.scores(subject) -> table
+-- Over n_eval_steps evaluation batches: ce_target, ce_unmasked, ce_masked, ce_zero_masked and l0; see
+-- evaluate.cross_entropies.
+function analysis_language.scores(subject)
+  return evaluate.cross_entropies(subject.components, subject.evaluation_data, subject.config)
+end
+
 -- ---- prompts ------------------------------------------------------------------------------------
 
 -- How messages name a prompt: by its beginning.

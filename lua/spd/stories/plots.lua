@@ -100,7 +100,7 @@ plots.cooking = {
   "It was the birthday of {his} {relative}, and {hero} wanted to {make} some {dish} for {relative_him}.",
   "\"We need {part}, {other_part} and {last_part},\" said {friend}.",
   "They found some {part} in the kitchen, but no {other_part}.",
-  "So they went to the market and (bought|got) some {other_part}. An old (farmer|baker|woman) gave them {last_part} too.",
+  "So they went to the market and (bought|got) some {other_part}. An old (farmer|baker) gave them {last_part} too.",
   "At home they put the {part}, the {other_part} and the {last_part} in a (big|large) bowl.",
   {"{Hero} stirred and {friend} tasted. \"It needs more {last_part},\" said {friend}.",
     "Soon the whole kitchen smelled of {dish}."},
@@ -127,7 +127,7 @@ plots.race = {
 
 plots.seed = {
   BEGIN,
-  "{His} {relative} gave {him} a (tiny|little) seed. \"If you take care of it, it will be a {plant},\" {relative_he} said.",
+  "{His} {relative} gave {him} a seed. \"If you take care of it, it will be a {plant},\" {relative_he} said.",
   "{Hero} put the seed in the (earth|soil) near the {spot} and gave it water every morning.",
   {"For many days nothing happened. \"Maybe it is asleep,\" said {friend}.",
     "After one week there was still nothing. {Hero} was (sad|disappointed), but {he} did not give up."},

@@ -46,14 +46,11 @@ end
 
 -- ---- cutting a text at them -------------------------------------------------------------------
 
-local SPACES = {}
-for _, code_point in ipairs{9, 10, 11, 12, 13, 0x20, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000} do
-  SPACES[utf8.char(code_point)] = true
-end
-for code_point = 0x2000, 0x200a do SPACES[utf8.char(code_point)] = true end
-
 -- The character that ends before byte `past`, or begins at byte `first`; "" at the ends of the text.
-local function character_before(text, past) return past > 1 and text:sub(utf8.offset(text, -1, past), past - 1) or "" end
+local function character_before(text, past)
+  return past > 1 and text:sub(utf8.offset(text, -1, past), past - 1) or ""
+end
+
 local function character_at(text, first) return text:match("^" .. utf8.charpattern, first) or "" end
 
 -- Whether what is beside a match lets the token stand.
@@ -64,12 +61,12 @@ end
 
 -- The first and last byte of a match with the spaces that it takes in; `done`: bytes that belong to others.
 local function with_spaces(token, text, first, last, done)
-  if token.lstrip then
-    while SPACES[character_before(text, first)] do first = first - #character_before(text, first) end
-    first = math.min(math.max(first, done + 1), last + 1)
-  end
   if token.rstrip then
-    while SPACES[character_at(text, last + 1)] do last = last + #character_at(text, last + 1) end
+    while unicode.spaces[character_at(text, last + 1)] do last = last + #character_at(text, last + 1) end
+  end
+  if token.lstrip then
+    while unicode.spaces[character_before(text, first)] do first = first - #character_before(text, first) end
+    first = math.min(math.max(first, done + 1), last + 1)
   end
   return first, last
 end

@@ -80,7 +80,8 @@ function BUILD.WordPiece(self)
     if i > 1 then
       token = token:sub(1, #prefix) == prefix and token:sub(#prefix + 1) or " " .. token
     end
-    for _, pair in ipairs(cleanup and CLEANED or {}) do token = replace(token, pair[1], pair[2]) end
+    if not cleanup or not token:find(" [.?!,'nd]") then return token end
+    for _, pair in ipairs(CLEANED) do token = replace(token, pair[1], pair[2]) end
     return token
   end)
 end

@@ -110,7 +110,8 @@ local function append_bytes(list, character, of_byte)
 end
 
 local function read_bpe_settings(self)
-  if self.value.dropout and self.value.dropout ~= 0 then self:fail("dropout %s is not supported", self.value.dropout) end
+  local dropout = self.value.dropout
+  if dropout and dropout ~= 0 then self:fail("dropout %s is not supported", dropout) end
   local settings = {
     unknown = self.value.unk_token and self:string("unk_token"), fuses = self:boolean("fuse_unk", false),
     prefix = self:string("continuing_subword_prefix", ""), suffix = self:string("end_of_word_suffix", ""),

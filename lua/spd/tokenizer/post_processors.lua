@@ -2,6 +2,8 @@
 --
 -- An encoding is {ids =, spans =, values =, original =}: ids, the bytes {first, last} of the original text they stand
 -- for (see spd.tokenizer), and texts of those tokens whose text in the input is not the model's.
+local unicode = require "spd.tokenizer.unicode"
+
 local post_processors = {}
 
 local BUILD = {}
@@ -78,10 +80,7 @@ end
 
 -- U+0120, what a space becomes in GPT-2's alphabet, and what Unicode has as white space.
 local SPACES = {["\u{120}"] = true}
-for _, code_point in ipairs{9, 10, 11, 12, 13, 0x20, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000} do
-  SPACES[utf8.char(code_point)] = true
-end
-for code_point = 0x2000, 0x200a do SPACES[utf8.char(code_point)] = true end
+for character in pairs(unicode.spaces) do SPACES[character] = true end
 
 -- How many spaces a text begins and ends with.
 local function count_spaces(text)
@@ -121,11 +120,15 @@ local function trim(span, leading, trailing, place, original, add_prefix_space)
   return {first, past - 1}
 end
 
--- A function that trims the spans of all tokens.
+-- A function that trims the spans of all tokens. What the model's own begin and end with is counted once.
 local function trimmer(add_prefix_space, tokens)
+  local at_start, at_end = {}, {}
   return function(encoding)
     for i, id in ipairs(encoding.ids) do
-      local leading, trailing = count_spaces(encoding.values[i] or tokens[id])
+      local value = encoding.values[i]
+      if not value and not at_start[id] then at_start[id], at_end[id] = count_spaces(tokens[id]) end
+      local leading, trailing = at_start[id], at_end[id]
+      if value then leading, trailing = count_spaces(value) end
       if leading > 0 or trailing > 0 then
         encoding.spans[i] = trim(encoding.spans[i], leading, trailing, i, encoding.original, add_prefix_space)
       end

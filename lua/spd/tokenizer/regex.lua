@@ -16,11 +16,12 @@ local FOLDED_PAIRS = {"ss", "ff", "fi", "fl", "st"}
 
 local function refuse(construct) error({construct = construct}, 0) end
 
--- Sets of characters by their escape: the inside of a bracket expression.
-local function set_of(letter)
+-- Sets of characters by their escape: the inside of a bracket expression. Outside of brackets, Oniguruma's \w has
+-- fractions and superscripts of Latin-1.
+local function set_of(letter, in_brackets)
   if letter == "s" then return unicode.whitespace end
   if letter == "d" then return unicode.category("Nd") end
-  if letter == "w" then return unicode.oniguruma_word end
+  if letter == "w" then return (in_brackets and "" or [[\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}]]) .. unicode.oniguruma_word end
 end
 
 -- A property at i, after the backslash: its inside, whether it is negated, and where it ends.
@@ -48,7 +49,7 @@ local function escape(pattern, i, in_brackets)
   local letter = pattern:match("^[%z\1-\127\194-\244][\128-\191]*", i + 1)
   if not letter then refuse("a backslash at the end") end
   if CONTROLS[letter] then return CONTROLS[letter], i + 2, false end
-  local inside, negated, past = set_of(letter:lower()), letter:find("%u") ~= nil, i + 2
+  local inside, negated, past = set_of(letter:lower(), in_brackets), letter:find("%u") ~= nil, i + 2
   if letter == "p" or letter == "P" then inside, negated, past = property(pattern, i + 1) end
   if inside then
     if in_brackets and negated then refuse(pattern:sub(i, past - 1) .. " in brackets") end

@@ -15,7 +15,7 @@ function section.new(file, place, value) return setmetatable({file = file, place
 local function quoted(value)
   if type(value) == "table" then return "a list or an object" end
   local text = tostring(value):gsub("%c", "?")
-  return #text > 60 and text:sub(1, (utf8.offset(text, 0, 60) or 61) - 1) .. "..." or text
+  return #text > 120 and text:sub(1, utf8.offset(text, 0, 121) - 1) .. "..." or text
 end
 
 function Section:fail(what, ...)

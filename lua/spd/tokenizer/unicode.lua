@@ -54,7 +54,7 @@ local function except(exceptions, inside) return "(?![" .. members(exceptions) .
 
 --- unicode.whitespace, unicode.oniguruma_word: the insides of bracket expressions.
 unicode.whitespace = WHITESPACE
-unicode.oniguruma_word = [[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}]] .. WORD
+unicode.oniguruma_word = [[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]] .. WORD
 
 --- unicode.CLASS: a pattern for one character of it, where CLASS is a space, word (a character of words), number,
 -- punctuation, mark (a combining mark), nonspacing (a mark of category Mn), control (what BERT drops) or chinese (what
@@ -85,6 +85,13 @@ unicode.nonspacing = except([[
   1e01b-1e021 1e023-1e024 1e026-1e02a 1e130-1e136 1e2ae 1e2ec-1e2ef 1e944-1e94a]], "\\p{Mn}\\x{1734}")
 unicode.control = except("9-a d 890-891 8e2 110cd 13430-13438", "\\p{Cc}\\p{Cf}\\p{Co}\\x{fffd}")
 unicode.chinese = "[" .. members "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f" .. "]"
+
+--- unicode.spaces: the set of these spaces, character -> true.
+unicode.spaces = {}
+for first, last in ("9-d 20-20 85-85 a0-a0 1680-1680 2000-200a 2028-2029 202f-202f 205f-205f 3000-3000"):gmatch(
+  "(%x+)%-(%x+)") do
+  for code_point = tonumber(first, 16), tonumber(last, 16) do unicode.spaces[utf8.char(code_point)] = true end
+end
 
 local CATEGORIES = {}
 for name in ("Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf"):gmatch("%a+") do
