@@ -135,14 +135,15 @@ local function is_known(contexts, new)
   return false
 end
 
--- The tokens around position t of a row with the importances of subcomponent c there, from upper [B, T, C].
-local function context_at(batch, upper, b, t, c, options)
-  local row = batch.rows[b]
-  local first, last = math.max(1, t - options.before), math.min(#row, t + options.after)
-  local context = {at = t - first + 1, ids = table.move(row, first, last, 1, {}), importances = {}}
+-- The tokens around a position, counted over all rows, with the importances of subcomponent c, from upper [C, B T].
+local function context_at(batch, upper, c, position, options)
+  local before_row = (position - 1) // batch.T * batch.T
+  local first = math.max(before_row + 1, position - options.before)
+  local last = math.min(before_row + batch.T, position + options.after)
+  local context = {at = position - first + 1, ids = table.move(batch.ids, first, last, 1, {}), importances = {}}
   context.words = table.concat(context.ids, " ")
   for k = first, last do
-    context.importances[k - first + 1] = math.max(0.0, math.min(1.0, upper:get(b, k, c)))
+    context.importances[k - first + 1] = math.max(0.0, math.min(1.0, upper:get(c, k)))
   end
   return context
 end
@@ -163,44 +164,46 @@ end
 
 -- ---- statistics over batches --------------------------------------------------------------------
 
--- Count the firings of a batch; returns, by batch row and subcomponent (at key (b - 1) C + c), the largest importance
--- and where it is. This loop is most of the work.
-local function add_firings(components, batch, upper, options)
-  local rows, columns, values = upper:above(options.threshold)
-  local T, C, ids, best, best_at = batch.T, #components, batch.ids, {}, {}
-  for i = 1, #rows do
-    local row, column, value = rows[i], columns[i], values[i]
-    local component, id = components[column], ids[row]
-    component.firings = component.firings + 1
-    local counts, importance = component.count_of, value < 1 and value or 1.0
+-- Count the firings number first to last, which are those of one subcomponent, at positions of a batch; returns, by
+-- batch row, the largest importance and its position. This loop is most of the work.
+local function add_firings(component, batch, positions, values, first, last)
+  local ids, T, counts, mass, best, best_at = batch.ids, batch.T, component.count_of, component.mass_of, {}, {}
+  component.firings = component.firings + last - first + 1
+  for i = first, last do
+    local position, value = positions[i], values[i]
+    local id, importance = ids[position], value < 1 and value or 1.0
     local count = counts[id]
     if count then
-      counts[id] = count + 1
-      component.mass_of[id] = component.mass_of[id] + importance
+      counts[id], mass[id] = count + 1, mass[id] + importance
     else
       add_token(component, id, importance)
     end
-    local key = (row - 1) // T * C + column
-    local so_far = best[key]
-    if not so_far or value > so_far then best[key], best_at[key] = value, row end
+    local row = (position - 1) // T + 1
+    local so_far = best[row]
+    if not so_far or value > so_far then best[row], best_at[row] = value, position end
   end
   return best, best_at
 end
 
--- One matrix, one batch. upper [B, T, C] are upper-leaky importances, which between 0 and 1 are the lower-leaky ones,
--- and still tell strong occurrences apart where those are all 1.
+-- One matrix, one batch. upper [C, B T] are upper-leaky importances, which between 0 and 1 are the lower-leaky ones,
+-- and still tell strong occurrences apart where those are all 1. One subcomponent comes after the other, because the
+-- tables of all are too large for the processor's caches.
 local function add_batch(components, batch, upper, options)
-  local T, C = batch.T, #components
-  local best, best_at = add_firings(components, batch, upper, options)
-  for b = 1, batch.B do
-    for c, component in ipairs(components) do
-      local key = (b - 1) * C + c
-      local strength = best[key]
+  local columns, positions, values = upper:above(options.threshold)
+  local first = 1
+  while first <= #columns do
+    local c, last = columns[first], first
+    while columns[last + 1] == c do last = last + 1 end
+    local component = components[c]
+    local best, best_at = add_firings(component, batch, positions, values, first, last)
+    for row = 1, batch.B do
+      local strength = best[row]
       if strength and is_among_strongest(component.contexts, strength, options.contexts) then
-        local context = context_at(batch, upper, b, best_at[key] - (b - 1) * T, c, options)
+        local context = context_at(batch, upper, c, best_at[row], options)
         add_context(component.contexts, context, strength, options.contexts)
       end
     end
+    first = last + 1
   end
 end
 
@@ -219,8 +222,8 @@ local function new_statistics(subject)
 end
 
 local function read_batch(x)
-  local batch = {rows = x:totable(), ids = {}, B = x:size(1), T = x:size(2)}
-  for _, row in ipairs(batch.rows) do table.move(row, 1, #row, #batch.ids + 1, batch.ids) end
+  local batch = {ids = {}, B = x:size(1), T = x:size(2)}
+  for _, row in ipairs(x:totable()) do table.move(row, 1, #row, #batch.ids + 1, batch.ids) end
   return batch
 end
 
@@ -280,7 +283,8 @@ function analysis_language.components(subject, options)
     for name, components in pairs(statistics) do
       local sums = core.sum_rows(core.relu(lower[name])):tensor():totable()
       for c, sum in ipairs(sums) do components[c].mass = components[c].mass + sum end
-      local importances <close> = upper[name]:tensor()
+      local by_component = core.transpose(core.reshape(upper[name], #batch.ids, #components))
+      local importances <close> = by_component:tensor()
       add_batch(components, batch, importances, options)
     end
     count_occurrences(occurrences, batch.ids)
