@@ -50,8 +50,8 @@ end
 --- evaluate.batch(components, x, config) -> numbers
 -- NAME/ci_l0: mean over rows of the number of subcomponents with importance > 0.01. misc/...: KL and mean
 -- squared error (of a language model only KL) of the model's output without masks, and masked by the causal
--- importances, against the target's. With log_ce_losses also cross-entropies of a language model: the target's, and those
--- without masks, masked, and without any subcomponent.
+-- importances, against the target's. With log_ce_losses also cross-entropies of a language model: the target's, and
+-- those without masks, masked, and without any subcomponent.
 function evaluate.batch(components, x, config)
   local tape <close> = core.tape()
   local numbers, ids = {}, x

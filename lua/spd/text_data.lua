@@ -155,8 +155,8 @@ function TextData:state()
 end
 
 --- dataset:restore(tensors, where)
--- Go to where the dataset was that gave this state: its batches go on from there, the last one included. It is an error if the files have
--- other names or sizes than then, or if settings differ; where names the checkpoint.
+-- Go to where the dataset was that gave this state: its batches go on from there, the last one included. It is an error
+-- if the files have other names or sizes than then, or if settings differ; where names the checkpoint.
 function TextData:restore(tensors, where)
   local position, ids, buffer, last = checkpoint.load(self.settings, tensors, where)
   self.stream:restore(position, ids)

@@ -362,7 +362,8 @@ describe("text_data: a position", function()
 
   it("refuses ids that the model does not have", function()
     local dataset = open({paths[3]}, {batch_size = 1, max_seq_len = 5, vocabulary = 69})
-    assert.matches("c%.npy: holds the token id 69, the model has a vocabulary of 69", refusal(dataset.batch, dataset, 0))
+    assert.matches("c%.npy: holds the token id 69, the model has a vocabulary of 69",
+      refusal(dataset.batch, dataset, 0))
   end)
 
   it("inside a long document is restored too", function()
