@@ -251,8 +251,9 @@ local function described_by(config)
 end
 
 --- target.describe(config) -> model, target config, warnings
--- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained. Of a language model
--- the second is {folder =, vocab_size =}, or {untrained = true}. warnings: a list of lines about the target's config.
+-- The target of a decomposition config: loaded, or with initial weights where it is yet to be trained. Of a language
+-- model the second is {folder =, vocab_size =}, or {untrained = true}. warnings: a list of lines about the target's
+-- config.
 function target.describe(config)
   local kind = config.task_config.task_name
   if kind == "lm" then return describe_language_model(config) end
