@@ -105,7 +105,7 @@ run-lm: setup ## a language model: train one on generated stories, decompose its
 	@$(MAKE) all
 	@if [ -d out/stories ]; then ./spdlua experiments/lm_decomposition.lua --resume out/stories; \
 	else ./spdlua experiments/lm_decomposition.lua configs/lm_stories.yaml --out out/stories; fi
-	./spdlua experiments/lm_explore.lua out/stories "One day Lily went to the market. She wanted to buy some apples."
+	./spdlua experiments/lm_explore.lua out/stories "One day Lily went to the market. She found some apples."
 
 # Specs that start the interpreter again take its path from SPDLUA.
 test: setup ## build and run the quick specs
