@@ -141,12 +141,12 @@ check: setup-tools ## layout, lint, static analysis, warnings as errors
 
 objects: $(OBJECTS)
 
-bench: all ## milliseconds per step and peak memory of the paper's toy cases
+bench: all ## milliseconds per step and peak memory of the paper's toy cases and a language model
 	@./spdlua experiments/benchmark.lua
 
 bench-peer: all ## the same beside PyTorch, which is installed under build/peer (a large download)
-	@test -x $(PEER_PYTHON) || { sh spec/support/setup.sh python3 python3-venv && python3 -m venv build/peer && \
-	  build/peer/bin/pip install --quiet torch numpy; }
+	@$(PEER_PYTHON) -c 'import torch, transformers' 2>/dev/null || { sh spec/support/setup.sh python3 python3-venv && \
+	  python3 -m venv build/peer && build/peer/bin/pip install --quiet torch numpy transformers; }
 	@$(PEER_PYTHON) spec/peer/compare.py
 
 fixtures-peer: all ## make the fixtures of language models again, with transformers under build/peer (a large download)

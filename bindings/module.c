@@ -119,12 +119,53 @@ static int core_instruction_set(lua_State *L) {
   return 1;
 }
 
+static int core_record_products(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  if (!spd_record_products(spdL_context(L), lua_toboolean(L, 1))) return spdL_core_error(L, 1);
+  return 0;
+}
+
+static void set_integer(lua_State *L, const char *key, int64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, key);
+}
+
+static void set_boolean(lua_State *L, const char *key, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static int core_products(lua_State *L) {
+  size_t count;
+  const spd_recorded_product *p = spd_recorded_products(spdL_context(L), &count);
+  if (p == NULL) return spdL_core_error(L, 1);
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++, p++) {
+    lua_createtable(L, 0, 7);
+    set_integer(L, "m", p->m);
+    set_integer(L, "n", p->n);
+    set_integer(L, "k", p->k);
+    set_boolean(L, "transpose_a", p->transpose_a);
+    set_boolean(L, "transpose_b", p->transpose_b);
+    set_boolean(L, "add", p->add);
+    set_integer(L, "count", (int64_t)p->count);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+static int core_repeat_products(lua_State *L) {
+  if (!spd_repeat_products(spdL_context(L))) return spdL_core_error(L, 1);
+  return 0;
+}
+
 static int core_release_buffers(lua_State *L) {
   spdL_state *state = spdL_get_state(L);
   while (state->spares > 0) spd_tape_free(state->spare[--state->spares]);
   spd_tape_free(state->immediate);
   state->immediate = NULL;
   spd_release_scratch(state->context);
+  spd_forget_products(state->context);
   return 0;
 }
 
@@ -146,9 +187,19 @@ static const spdL_function functions[] = {
      "instruction_set([name]) -> name\n"
      "The instruction set of the kernels: \"avx512\", \"avx2\" or \"baseline\". The best one is chosen at the start;\n"
      "with a name, use that one. Results can differ in their last bits."},
+    {"record_products", core_record_products,
+     "record_products(on)\n"
+     "true: forget what was recorded, and record the matrix products of all operators from now on. For measurements."},
+    {"products", core_products,
+     "products() -> list of {m =, n =, k =, transpose_a =, transpose_b =, add =, count =}\n"
+     "The recorded products out [m, n] = op(a) op(b), op(a) [m, k], as a thread computes them: large ones in parts. Each\n"
+     "takes 2 m n k floating-point operations."},
+    {"repeat_products", core_repeat_products,
+     "repeat_products()\n"
+     "Compute the recorded products and nothing else, on all threads, from buffers of zeros."},
     {"release_buffers", core_release_buffers,
      "release_buffers()\n"
-     "Free the buffers that closed tapes and threads keep for the next operator."},
+     "Free the buffers that closed tapes and threads keep for the next operator, and the list of recorded products."},
     {NULL, NULL, NULL}};
 
 /* The state is made once, also where the module is loaded again. */

@@ -3,17 +3,11 @@
 ** number of the output and of the gradients belongs to one task. A task goes through the rows of q in blocks, each
 ** against the keys that it sees, and keeps the scores of one block only; the backward pass makes them again.
 */
-#include <cblas.h>
 #include <limits.h>
 #include <string.h>
 
+#include "blas.h"
 #include "tape.h"
-
-#if defined(SPD_DOUBLE)
-#define BLAS_PRODUCT cblas_dgemm
-#else
-#define BLAS_PRODUCT cblas_sgemm
-#endif
 
 enum { ROWS_PER_BLOCK = 64 };
 
@@ -70,15 +64,14 @@ typedef struct {
 } factor;
 
 /* out [m, n] (+)= scale a b, where a is [m, k] as it is seen. */
-static void multiply(spd_real *out, int64_t stride, bool add, double scale, factor a, factor b, int64_t m, int64_t n,
-                     int64_t k) {
-  BLAS_PRODUCT(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
-               (int)m, (int)n, (int)k, (spd_real)scale, a.at, (int)a.stride, b.at, (int)b.stride, add ? 1 : 0, out,
-               (int)stride);
+static void multiply(const attention *job, spd_real *out, int64_t stride, bool add, double scale, factor a, factor b,
+                     int64_t m, int64_t n, int64_t k) {
+  spd_gemm(job->context, a.transposed, b.transposed, m, n, k, (spd_real)scale, a.at, a.stride, b.at, b.stride,
+           add ? 1 : 0, out, stride);
 }
 
 static void make_scores(const attention *job, const block *b, spd_real *scores) {
-  multiply(scores, b->stride, false, job->scale, (factor){job->q + b->q_at, b->q_stride, false},
+  multiply(job, scores, b->stride, false, job->scale, (factor){job->q + b->q_at, b->q_stride, false},
            (factor){job->k + b->k_at, b->k_stride, true}, b->rows, b->keys, job->d);
 }
 
@@ -97,7 +90,7 @@ static void make_probabilities(const attention *job, const block *b, spd_real *s
 static void forward_block(const attention *job, const block *b, spd_real *scores) {
   make_scores(job, b, scores);
   make_probabilities(job, b, scores, NULL);
-  multiply(job->out + b->q_at, b->q_stride, false, 1, (factor){scores, b->stride, false},
+  multiply(job, job->out + b->q_at, b->q_stride, false, 1, (factor){scores, b->stride, false},
            (factor){job->v + b->k_at, b->k_stride, false}, b->rows, job->d, b->keys);
 }
 
@@ -108,12 +101,13 @@ static void backward_block(const attention *job, const block *b, spd_real *score
   const factor transposed = {scores, b->stride, true};
   const factor ds = {dscores, b->stride, false}, ds_transposed = {dscores, b->stride, true};
   make_scores(job, b, scores);
-  if (through_scores) multiply(dscores, b->stride, false, 1, dout, v, b->rows, b->keys, job->d);
+  if (through_scores) multiply(job, dscores, b->stride, false, 1, dout, v, b->rows, b->keys, job->d);
   make_probabilities(job, b, scores, through_scores ? dscores : NULL);
-  if (job->dv != NULL) multiply(job->dv + b->k_at, b->k_stride, true, 1, transposed, dout, b->keys, job->d, b->rows);
-  if (job->dq != NULL) multiply(job->dq + b->q_at, b->q_stride, true, job->scale, ds, k, b->rows, job->d, b->keys);
+  if (job->dv != NULL)
+    multiply(job, job->dv + b->k_at, b->k_stride, true, 1, transposed, dout, b->keys, job->d, b->rows);
+  if (job->dq != NULL) multiply(job, job->dq + b->q_at, b->q_stride, true, job->scale, ds, k, b->rows, job->d, b->keys);
   if (job->dk != NULL)
-    multiply(job->dk + b->k_at, b->k_stride, true, job->scale, ds_transposed, q, b->keys, job->d, b->rows);
+    multiply(job, job->dk + b->k_at, b->k_stride, true, job->scale, ds_transposed, q, b->keys, job->d, b->rows);
 }
 
 static void forward_task(void *argument, int64_t i, int worker) {

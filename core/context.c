@@ -35,6 +35,7 @@ struct spd_context {
   uint64_t allocations, fail_at;
   uint32_t generations; /* of tapes */
   size_t owners;        /* who made it, and each object made from it */
+  spd_product_list *products;
   /* the job, written by the caller while no worker is inside */
   spd_task *task;
   void *argument;
@@ -67,6 +68,19 @@ uint64_t spd_allocation_count(const spd_context *context) { return context->allo
 void spd_fail_allocation(spd_context *context, uint64_t n) { context->fail_at = n == 0 ? 0 : context->allocations + n; }
 int spd_threads(const spd_context *context) { return context->threads; }
 const spd_kernels *spd_context_kernels(const spd_context *context) { return context->kernels; }
+spd_product_list *spd_context_products(const spd_context *context) { return context->products; }
+
+bool spd_record_products(spd_context *context, bool on) {
+  if (context->products == NULL && on) context->products = spd_product_list_new(context);
+  if (context->products != NULL) spd_product_list_open(context->products, on);
+  return context->products != NULL || !on;
+}
+
+void spd_forget_products(spd_context *context) {
+  spd_product_list_free(context->products);
+  context->products = NULL;
+}
+
 const char *spd_instruction_set(const spd_context *context) { return context->kernels->name; }
 
 bool spd_set_instruction_set(spd_context *context, const char *name) {
@@ -348,5 +362,6 @@ spd_context *spd_context_new(int threads) {
 void spd_context_free(spd_context *context) {
   if (context == NULL) return;
   if (context->threads > 0) stop_workers(context);
+  spd_forget_products(context);
   spd_context_release(context);
 }

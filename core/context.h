@@ -45,4 +45,11 @@ void *spd_scratch(const spd_context *context, int worker);
 
 const spd_kernels *spd_context_kernels(const spd_context *context);
 
+/* Products that were recorded (blas.c). The context's list is NULL until spd_record_products. */
+typedef struct spd_product_list spd_product_list;
+spd_product_list *spd_product_list_new(spd_context *context);
+void spd_product_list_free(spd_product_list *list);
+void spd_product_list_open(spd_product_list *list, bool open);
+spd_product_list *spd_context_products(const spd_context *context);
+
 #endif

@@ -14,17 +14,20 @@ enum {
 };
 
 typedef struct {
+  const spd_context *context;
   spd_product p;
   int64_t part;      /* rows of the result, or length of the reduction, of a task */
   spd_real *partial; /* one result per task, when the reduction is cut */
   bool cut_columns;
 } product_job;
 
-static void call_blas(const spd_product *p, spd_real *out, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                      int64_t from, int64_t length, bool add) {
+static void multiply_part(const product_job *job, spd_real *out, int64_t row, int64_t rows, int64_t column,
+                          int64_t columns, int64_t from, int64_t length, bool add) {
+  const spd_product *p = &job->p;
   const spd_real *a = p->a + (p->transpose_a ? from * p->lda + row : row * p->lda + from);
   const spd_real *b = p->b + (p->transpose_b ? column * p->ldb + from : from * p->ldb + column);
-  spd_gemm(p->transpose_a, p->transpose_b, rows, columns, length, 1, a, p->lda, b, p->ldb, add ? 1 : 0, out, p->n);
+  spd_gemm(job->context, p->transpose_a, p->transpose_b, rows, columns, length, 1, a, p->lda, b, p->ldb, add ? 1 : 0,
+           out, p->n);
 }
 
 static int64_t at_most(int64_t most, int64_t left) { return left < most ? left : most; }
@@ -34,7 +37,7 @@ static void product_rows(void *argument, int64_t i, int worker) {
   const product_job *job = argument;
   const spd_product *p = &job->p;
   const int64_t row = i * job->part;
-  call_blas(p, p->out + row * p->n, row, at_most(job->part, p->m - row), 0, p->n, 0, p->k, p->add);
+  multiply_part(job, p->out + row * p->n, row, at_most(job->part, p->m - row), 0, p->n, 0, p->k, p->add);
 }
 
 static void product_columns(void *argument, int64_t i, int worker) {
@@ -42,7 +45,7 @@ static void product_columns(void *argument, int64_t i, int worker) {
   const product_job *job = argument;
   const spd_product *p = &job->p;
   const int64_t column = i * job->part;
-  call_blas(p, p->out + column, 0, p->m, column, at_most(job->part, p->n - column), 0, p->k, p->add);
+  multiply_part(job, p->out + column, 0, p->m, column, at_most(job->part, p->n - column), 0, p->k, p->add);
 }
 
 static void product_reduction(void *argument, int64_t i, int worker) {
@@ -50,7 +53,7 @@ static void product_reduction(void *argument, int64_t i, int worker) {
   const product_job *job = argument;
   const spd_product *p = &job->p;
   const int64_t from = i * job->part;
-  call_blas(p, job->partial + i * p->m * p->n, 0, p->m, 0, p->n, from, at_most(job->part, p->k - from), false);
+  multiply_part(job, job->partial + i * p->m * p->n, 0, p->m, 0, p->n, from, at_most(job->part, p->k - from), false);
 }
 
 static bool reduce_in_parts(spd_tape *tape, product_job *job) {
@@ -76,7 +79,7 @@ bool spd_multiply_matrices(spd_tape *tape, const spd_product *product) {
     if (!p->add) memset(p->out, 0, (size_t)(p->m * p->n) * sizeof *p->out);
     return true;
   }
-  product_job job = {.p = *p};
+  product_job job = {.context = context, .p = *p};
   if (p->k > REDUCTION_PER_TASK && p->m * p->n <= SMALL_RESULT) {
     job.part = REDUCTION_PER_TASK;
     return reduce_in_parts(tape, &job);

@@ -57,6 +57,25 @@ const char *spd_instruction_set(const spd_context *context);
 /* Use another one; false if this processor lacks it. For tests and measurements. */
 bool spd_set_instruction_set(spd_context *context, const char *name);
 
+/* ---- recorded products --------------------------------------------------------------------- */
+
+/* A product that BLAS computed on one thread, out [m, n] (+)= op(a) op(b) with op(a) [m, k], and how many times. An
+** operator cuts a large product into several. */
+typedef struct {
+  int64_t m, n, k, stride_a, stride_b, stride_out;
+  bool transpose_a, transpose_b, add;
+  uint64_t count;
+} spd_recorded_product;
+
+/* on: forget what was recorded, and record the products of all operators from now on. For measurements. */
+bool spd_record_products(spd_context *context, bool on);
+/* Borrowed until the next recorded product; NULL if memory was exhausted meanwhile. */
+const spd_recorded_product *spd_recorded_products(spd_context *context, size_t *count);
+/* Compute as many products of the same kinds, on the threads of the context, from buffers of zeros. */
+bool spd_repeat_products(spd_context *context);
+/* Stop recording and free the list. */
+void spd_forget_products(spd_context *context);
+
 /* ---- tensors ------------------------------------------------------------------------------- */
 
 typedef enum { SPD_REAL, SPD_INT32 } spd_dtype;

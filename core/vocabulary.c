@@ -137,7 +137,7 @@ typedef struct {
 } unembedding;
 
 static void multiply_rows(const unembedding *job, spd_real *logits, const spd_real *h, int64_t rows) {
-  spd_gemm(false, job->transposed, rows, job->vocabulary, job->k, 1, h, job->k, job->weight,
+  spd_gemm(job->context, false, job->transposed, rows, job->vocabulary, job->k, 1, h, job->k, job->weight,
            job->transposed ? job->k : job->vocabulary, 0, logits, job->vocabulary);
 }
 
@@ -174,7 +174,7 @@ static void unembed_task(void *argument, int64_t i, int worker) {
     sum += compare_row(job, logits + r * columns, target == NULL ? NULL : target + r * columns, row + r, scratch);
   job->partial[row / ROWS_PER_TASK] = sum;
   if (job->dh != NULL)
-    spd_gemm(false, !job->transposed, rows, job->k, columns, 1, logits, columns, job->weight,
+    spd_gemm(job->context, false, !job->transposed, rows, job->k, columns, 1, logits, columns, job->weight,
              job->transposed ? job->k : columns, 0, job->dh + row * job->k, job->k);
 }
 

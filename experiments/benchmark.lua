@@ -1,4 +1,4 @@
---- Time per training step and peak memory of the paper's toy cases, as a JSON line per case.
+--- Time per training step and peak memory of the paper's toy cases and a language model, as a JSON line per case.
 --
 -- Targets are random, so nothing is trained before; data generation is part of a step. Every case is measured
 -- in a process of its own, after a warm-up.
@@ -15,6 +15,7 @@ local options = cli.parse(arg, {
   options = {
     {name = "cases", value = "A,B", kind = "list", help = "of " .. table.concat(benchmark.names, ", ")},
     {name = "steps", value = "N", kind = "count", help = "steps to measure (default: for about two seconds)"},
+    {name = "products", help = "also products_ms and gflop: a step's matrix products alone"},
     cli.threads,
   },
 })
@@ -28,12 +29,13 @@ for _, name in ipairs(cases) do
 end
 if options.threads then core.threads(options.threads) end
 if #cases == 1 then
-  print(json.encode(benchmark.measure(cases[1], options.steps)))
+  print(json.encode(benchmark.measure(cases[1], options.steps, options.products)))
   return
 end
 for _, name in ipairs(cases) do
   local words = {posix.executable(), arg[0], "--cases", name, "--threads", tostring(core.threads())}
   if options.steps then table.move({"--steps", tostring(options.steps)}, 1, 2, #words + 1, words) end
+  if options.products then words[#words + 1] = "--products" end
   local status, out, err = posix.run(words)
   if status ~= 0 then errors.raise(1, name, (tostring(err or out):gsub("\n.*", ""))) end
   io.write(out)

@@ -96,9 +96,29 @@ local function config_of(case)
   }
 end
 
---- benchmark.measure(name [, steps]) -> {case =, ms_per_step =, peak_mb =, steps =, threads =}
--- Train a case for some warm-up steps and then `steps` more, or as many as fit into about two seconds.
-function benchmark.measure(name, steps)
+-- Milliseconds of the matrix products of what f does, done alone as often as `repeats` says, and their 10^9
+-- floating-point operations.
+local function measure_products(f, repeats)
+  core.record_products(true)
+  f()
+  core.record_products(false)
+  local operations = 0
+  for _, product in ipairs(core.products()) do
+    operations = operations + 2.0 * product.m * product.n * product.k * product.count
+  end
+  core.repeat_products()
+  local started = posix.monotonic_time()
+  for _ = 1, repeats do core.repeat_products() end
+  return 1000 * (posix.monotonic_time() - started) / repeats, operations / 1e9
+end
+
+local function round(x) return tonumber(("%.4g"):format(x)) end
+
+--- benchmark.measure(name [, steps [, products]]) -> {case =, ms_per_step =, peak_mb =, steps =, threads =}
+-- Train a case for some warm-up steps and then `steps` more, or as many as fit into about two seconds. With products,
+-- products_ms and gflop too: the time that the matrix products of a step take alone, in the same parts on the same
+-- threads, and their 10^9 floating-point operations.
+function benchmark.measure(name, steps, products)
   local case, WARM_UP, SECONDS = benchmark.cases[name], 5, 2
   local components = component_model.new{
     target = target_of(case), patterns = {case.pattern or "*"}, C = case.C, n_ci_mlp_neurons = case.neurons,
@@ -122,10 +142,16 @@ function benchmark.measure(name, steps)
   run(0, WARM_UP - 1)
   steps = steps or math.max(3, math.floor(SECONDS / run(WARM_UP, WARM_UP + 2) * 3))
   local seconds = run(WARM_UP + 3, WARM_UP + 2 + steps)
-  return {
-    case = name, ms_per_step = tonumber(("%.4g"):format(1000 * seconds / steps)), steps = steps,
+  local result = {
+    case = name, ms_per_step = round(1000 * seconds / steps), steps = steps,
     threads = core.threads(), peak_mb = tonumber(("%.1f"):format(posix.peak_memory_mb())),
   }
+  if products then
+    local next_step = WARM_UP + 3 + steps
+    local milliseconds, gflop = measure_products(function() run(next_step, next_step) end, steps)
+    result.products_ms, result.gflop = round(milliseconds), round(gflop)
+  end
+  return result
 end
 
 return benchmark

@@ -79,6 +79,10 @@ describe("scripts", function()
       assert.is_true(row.ms_per_step > 0 and row.peak_mb > 1)
     end
     assert.same({"tms_5-2", "tms_5-2-id"}, names)
+    status, text = run("experiments/benchmark.lua", "--cases", "tms_40-10", "--steps", "3", "--products")
+    assert.equal(0, status)
+    local row = json.decode(text)
+    assert.is_true(row.gflop > 0 and row.products_ms > 0)
     local message
     status, text, message = run("experiments/benchmark.lua", "--cases", "tms_9")
     assert.equal("", text)

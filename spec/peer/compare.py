@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """spdlua beside eager PyTorch, case by case, alternating, and the medians as a Markdown table.
 
-    compare.py [--cases tms_5-2,resid_mlp1] [--steps 20] [--repeats 3] [--threads 2] [--spdlua ./spdlua]
+    compare.py [--cases tms_5-2,lm_mlp] [--steps 20] [--repeats 3] [--threads 2] [--spdlua ./spdlua]
 
-Run it from the top of the checkout with a Python that has torch (`make bench-peer` does). spdlua takes ten
-times as many steps as PyTorch, so that both measure for a comparable time.
+Run it from the top of the checkout with a Python that has torch and transformers (`make bench-peer` does). spdlua takes
+more steps than PyTorch, so that both measure for a comparable time. Steps of language models take seconds, so few are
+enough.
 """
 
 import argparse
@@ -14,9 +15,16 @@ import statistics
 import subprocess
 import sys
 
-PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "spd_step_torch.py")
-CASES = "tms_5-2,tms_5-2-id,tms_40-10,tms_40-10-id,resid_mlp1,resid_mlp2,resid_mlp3"
-STEPS_RATIO = 10
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+TOYS = {"script": "spd_step_torch.py", "steps": 20, "spdlua_steps": 10}  # steps of PyTorch; of spdlua for each of these
+LANGUAGE = {"script": "lm_step_torch.py", "steps": 3, "spdlua_steps": 3}
+PEERS = {
+    **dict.fromkeys(
+        ["tms_5-2", "tms_5-2-id", "tms_40-10", "tms_40-10-id", "resid_mlp1", "resid_mlp2", "resid_mlp3"], TOYS
+    ),
+    "lm_embed": LANGUAGE,
+    "lm_mlp": LANGUAGE,
+}
 
 
 def run(command, case, steps, threads):
@@ -48,22 +56,28 @@ def row(case, ours, theirs):
 
 def main():
     parser = argparse.ArgumentParser(description="spdlua beside eager PyTorch on this machine.")
-    parser.add_argument("--cases", default=CASES, help="names, separated by commas (default: all)")
-    parser.add_argument("--steps", type=int, default=20, help=f"of PyTorch; spdlua takes {STEPS_RATIO} times as many")
+    parser.add_argument("--cases", default=",".join(PEERS), help="names, separated by commas (default: all)")
+    parser.add_argument("--steps", type=int, help="of PyTorch (default: 20 of a toy, 3 of a language model)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--spdlua", default="./spdlua")
     options = parser.parse_args()
-    if min(options.steps, options.repeats, options.threads) < 1:
+    cases = options.cases.split(",")
+    for case in cases:
+        if case not in PEERS:
+            parser.error(f"unknown case {case} (there are {', '.join(PEERS)})")
+    if (options.steps is not None and options.steps < 1) or min(options.repeats, options.threads) < 1:
         parser.error("--steps, --repeats and --threads must be 1 or more")
     ours = [options.spdlua, "experiments/benchmark.lua"]
-    theirs = [sys.executable, PEER]
     table, version = [], ""
-    for case in options.cases.split(","):
+    for case in cases:
+        peer = PEERS[case]
+        steps = options.steps or peer["steps"]
+        theirs = [sys.executable, os.path.join(FOLDER, peer["script"])]
         spdlua_runs, torch_runs = [], []
         for _ in range(options.repeats):
-            spdlua_runs.append(run(ours, case, STEPS_RATIO * options.steps, options.threads))
-            torch_runs.append(run(theirs, case, options.steps, options.threads))
+            spdlua_runs.append(run(ours, case, peer["spdlua_steps"] * steps, options.threads))
+            torch_runs.append(run(theirs, case, steps, options.threads))
         version = torch_runs[0]["torch"]
         table.append(row(case, spdlua_runs, torch_runs))
     print(f"Medians of {options.repeats} alternating runs, {options.threads} threads, PyTorch {version}.\n")

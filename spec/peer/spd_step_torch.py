@@ -9,15 +9,10 @@ faithfulness and importance minimality, goes backward through their sum and upda
 JSON line per case: case, ms_per_step, peak_mb (of a process of its own), steps, threads, torch.
 """
 
-import argparse
-import json
 import math
-import resource
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 
+import timing
 import torch
 from torch import nn
 from torch.nn import functional
@@ -47,7 +42,6 @@ CASES = {
     "resid_mlp2": Case(100, 1000, 2, 25, 400, 16, 2048, 0.01, 1e-3, 1e-5, 2.0),
     "resid_mlp3": Case(102, 1000, 3, 17, 500, 128, 2048, 0.01, 1e-3, 0.5e-5, 2.0),
 }
-WARM_UP_STEPS = 3
 
 
 class ToyModel:
@@ -164,8 +158,8 @@ def total_loss(case, target, components, x):
     return faithfulness + reconstruction + layerwise + case.importance_coefficient * minimality
 
 
-def measure(name, steps):
-    torch.manual_seed(0)
+def training_step(name):
+    """A function that trains the case by a step."""
     case = CASES[name]
     target = ResidualMLP(case) if case.neurons else ToyModel(case)
     components = {
@@ -173,47 +167,14 @@ def measure(name, steps):
     }
     parameters = [p for part in components.values() for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=case.learning_rate, weight_decay=0)
-    started = time.perf_counter()
-    for step in range(WARM_UP_STEPS + steps):
-        if step == WARM_UP_STEPS:
-            started = time.perf_counter()
+
+    def step():
         optimizer.zero_grad()
         total_loss(case, target, components, sparse_features(case, target.lowest_value)).backward()
         optimizer.step()
-    elapsed = time.perf_counter() - started
-    return {
-        "case": name,
-        "ms_per_step": round(1000 * elapsed / steps, 3),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "steps": steps,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
 
-
-def main():
-    parser = argparse.ArgumentParser(description="One training step of SPD in eager PyTorch, timed on the CPU.")
-    parser.add_argument("--cases", default=",".join(CASES), help="names, separated by commas (default: all)")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, help="default: as PyTorch chooses")
-    options = parser.parse_args()
-    names = options.cases.split(",")
-    for name in names:
-        if name not in CASES:
-            parser.error(f"unknown case {name} (there are {', '.join(CASES)})")
-    if options.steps < 1:
-        parser.error("--steps must be 1 or more")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    if len(names) == 1:
-        print(json.dumps(measure(names[0], options.steps)), flush=True)
-        return
-    for name in names:  # a process each, so that peak_mb is that case's own
-        command = [sys.executable, __file__, "--cases", name, "--steps", str(options.steps)]
-        if options.threads:
-            command += ["--threads", str(options.threads)]
-        subprocess.run(command, check=True)
+    return step
 
 
 if __name__ == "__main__":
-    main()
+    timing.main(__file__, "One training step of SPD in eager PyTorch, timed on the CPU.", CASES, training_step, 20, 3)
