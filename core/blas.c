@@ -122,6 +122,7 @@ bool spd_repeat_products(spd_context *context) {
   size_t count;
   const spd_recorded_product *products = spd_recorded_products(context, &count);
   if (products == NULL) return false;
+  if (count == 0) return true;
   repeat_job job = {.context = context};
   for (const spd_recorded_product *p = products; p < products + count; p++) {
     job.size.a = most(job.size.a, p->transpose_a ? p->k : p->m, p->stride_a);
