@@ -11,26 +11,6 @@ typedef struct {
   int64_t first, end; /* of the vectors with something visible, in numbers */
 } range;
 
-/* b where a is NaN, which shows in the exponential. */
-INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
-
-/* Two maxima at a time: each waits for the one before it. */
-INLINE spd_real largest(const spd_real *x, range r) {
-  vec m = splat(-(spd_real)INFINITY), other = m;
-  int64_t i = r.first;
-  for (; i + LANES < r.end; i += 2 * LANES) {
-    m = larger(load(x + i), m);
-    other = larger(load(x + i + LANES), other);
-  }
-  if (i < r.end) m = larger(load(x + i), m);
-  m = larger(m, other);
-  if (LANES > 8) m = larger(m, exchange(m, 8));
-  if (LANES > 4) m = larger(m, exchange(m, 4));
-  if (LANES > 2) m = larger(m, exchange(m, 2));
-  m = larger(m, exchange(m, 1));
-  return m[0];
-}
-
 INLINE void fill(spd_real *x, int64_t first, int64_t end, spd_real value) {
   for (int64_t i = first; i < end; i++) x[i] = value;
 }
@@ -47,7 +27,7 @@ INLINE range hide(spd_real *x, int64_t first, int64_t end, int64_t columns) {
 
 void SPD_KERNEL(softmax)(spd_real *x, int64_t first, int64_t end, int64_t columns) {
   const range r = hide(x, first, end, columns);
-  const spd_real maximum = largest(x, r);
+  const spd_real maximum = largest(x + r.first, r.end - r.first);
   vec sum = {0};
   for (int64_t i = r.first; i < r.end; i += LANES) {
     const vec e = exp_of(load(x + i) - maximum);
@@ -62,7 +42,7 @@ void SPD_KERNEL(softmax_gradient)(spd_real *x, spd_real *dy, int64_t first, int6
   const range r = hide(x, first, end, columns);
   fill(dy, 0, first, 0);
   fill(dy, end, columns, 0);
-  const spd_real maximum = largest(x, r);
+  const spd_real maximum = largest(x + r.first, r.end - r.first);
   vec sum = {0}, product = {0};
   for (int64_t i = r.first; i < r.end; i += LANES) {
     const vec e = exp_of(load(x + i) - maximum);

@@ -18,17 +18,6 @@ INLINE double finish(long_sum *sum) {
   return total_of(sum->total);
 }
 
-static double largest(const spd_real *x, int64_t columns) {
-  vec most = splat(-INFINITY);
-  EACH_VECTOR(columns, {
-    const vec v = load_some(x + i, count, -INFINITY);
-    most = choose(v > most, v, most);
-  });
-  spd_real result = most[0];
-  for (int lane = 1; lane < LANES; lane++) result = most[lane] > result ? most[lane] : result;
-  return (double)result;
-}
-
 typedef struct {
   double maximum, sum; /* log sum exp(x) = maximum + log sum */
 } log_partition;

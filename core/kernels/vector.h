@@ -97,6 +97,31 @@ INLINE vec at_least(vec x, spd_real limit) {
 #endif
 }
 
+/* The larger of two numbers; b where one of them is NaN. */
+INLINE vec larger(vec a, vec b) {
+#if defined(__AVX512F__) && !defined(SPD_DOUBLE)
+  return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && !defined(SPD_DOUBLE)
+  return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return choose(a > b, a, b);
+#endif
+}
+
+/* The largest of n numbers, NaN aside; four maxima at a time, since each waits for the one before it. */
+INLINE spd_real largest(const spd_real *x, int64_t n) {
+  const vec none = splat(-(spd_real)INFINITY);
+  vec most[4] = {none, none, none, none};
+  int64_t i = 0;
+  for (; i + 4 * LANES <= n; i += 4 * LANES)
+    for (int k = 0; k < 4; k++) most[k] = larger(load(x + i + k * LANES), most[k]);
+  for (; i < n; i += LANES) most[0] = larger(load_some(x + i, n - i, -(spd_real)INFINITY), most[0]);
+  const vec m = larger(larger(most[0], most[1]), larger(most[2], most[3]));
+  spd_real result = m[0];
+  for (int lane = 1; lane < LANES; lane++) result = m[lane] > result ? m[lane] : result;
+  return result;
+}
+
 /* Run a statement for i = 0, LANES, 2 LANES, ... below n, with count = LANES, a constant, or the fewer that are left. */
 #define EACH_VECTOR(n, statement)          \
   do {                                     \
