@@ -154,6 +154,17 @@ describe("core.text.regex", function()
     assert.is_truthy(problem.message:find("match limit exceeded", 1, true))
   end)
 
+  it("refuses a match whose beginning was moved behind its end, or to before the search", function()
+    local behind = regex "(?(DEFINE)(?<x>ab\\K))(?=(?&x))a"
+    local before = regex "(?(DEFINE)(?<x>\\Kxa))(?<=(?&x))b|a"
+    for _, pattern in ipairs{behind, before} do
+      local text <close> = core.text.new("xab")
+      local ok, problem = pcall(text.split, text, pattern, "Isolated")
+      assert.is_false(ok)
+      assert.is_truthy(problem.message:find("matches backwards", 1, true))
+    end
+  end)
+
   it("matches long runs that need more stack than the compiled pattern has", function()
     local text <close> = core.text.new(("ab"):rep(20000))
     assert.equal(1, #(text:split(regex "(?:(a)|b)+", "Isolated"):pieces()))
