@@ -93,6 +93,9 @@ static bool next_match(lua_State *L, spdL_search *search, uint32_t check, size_t
     spdL_error(L, 2, "a pattern of the tokenizer failed on this text: %s", (const char *)message);
   }
   const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(search->regex->data);
+  /* \K in a group that is called within a lookaround moves the beginning of a match anywhere. */
+  if (ends[0] < search->from || ends[0] >= ends[1])
+    spdL_error(L, 2, "a pattern of the tokenizer matches backwards on this text");
   *first = ends[0];
   *last = search->from = ends[1];
   return true;

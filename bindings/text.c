@@ -151,6 +151,17 @@ static size_t character_length(const unsigned char *bytes, size_t length, bool *
   return whole;
 }
 
+/* The bytes at an argument, which must be valid UTF-8, as all texts are: what reads their characters does not look where
+** a text ends. */
+static const char *check_utf8(lua_State *L, int argument, size_t *length) {
+  const char *bytes = luaL_checklstring(L, argument, length);
+  bool valid = true;
+  for (size_t i = 0; i < *length && valid;)
+    i += character_length((const unsigned char *)bytes + i, *length - i, &valid);
+  spdL_argument_check(L, valid, argument, "expected valid UTF-8");
+  return bytes;
+}
+
 /* ---- pieces -------------------------------------------------------------------------------- */
 
 /* Add a piece; empty ones are left out. */
@@ -281,6 +292,14 @@ static size_t check_position(lua_State *L, int argument, lua_Integer i, size_t m
   return (size_t)value;
 }
 
+/* The same for a cut, which is not within a character. */
+static size_t check_cut(lua_State *L, int argument, lua_Integer i, const text *t) {
+  const size_t place = check_position(L, argument, i, t->now.length);
+  const bool within = place < t->now.length && ((unsigned char)t->now.bytes[place] & 0xc0) == 0x80;
+  spdL_argument_check(L, !within, argument, "a cut within a character");
+  return place;
+}
+
 static int text_spans(lua_State *L) {
   spdL_check_table(L, 2);
   spdL_check_table(L, 3);
@@ -308,7 +327,7 @@ static int text_set_pieces(lua_State *L) {
   const lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
   t->next_pieces.count = 0;
   for (lua_Integer i = 1; i + 2 <= count; i += 3) {
-    const size_t first = check_position(L, 2, i, t->now.length), last = check_position(L, 2, i + 1, t->now.length);
+    const size_t first = check_cut(L, 2, i, t), last = check_cut(L, 2, i + 1, t);
     spdL_argument_check(L, first <= last, 2, "a piece ends before it begins");
     lua_rawgeti(L, 2, i + 2);
     add_piece(L, &t->next_pieces, first, last, lua_isinteger(L, -1) ? lua_tointeger(L, -1) : NO_TOKEN);
@@ -346,7 +365,7 @@ static int text_byte_level(lua_State *L) { return transform(L, byte_level); }
 /* Put `before`, the match itself if `keeps`, and `after` in the place of every match. */
 static int substitute(lua_State *L, bool keeps) {
   size_t length, first, last;
-  const char *content = luaL_checklstring(L, 3, &length);
+  const char *content = check_utf8(L, 3, &length);
   spdL_search search = {.regex = spdL_check_regex(L, 2)};
   text *t = begin(L);
   begin_change(t);
@@ -379,7 +398,7 @@ static int text_surround(lua_State *L) { return substitute(L, true); }
 
 static int text_prepend(lua_State *L) {
   size_t length, unless_length = 0;
-  const char *content = luaL_checklstring(L, 2, &length);
+  const char *content = check_utf8(L, 2, &length);
   const char *unless = luaL_optlstring(L, 3, NULL, &unless_length);
   const bool at_start = lua_toboolean(L, 4);
   text *t = begin(L);
@@ -484,26 +503,27 @@ static const spdL_function functions[] = {
      "    \"Isolated\", \"MergedWithPrevious\", \"MergedWithNext\", \"Contiguous\""},
     {NULL, NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__gc", text_free},
-                                       {"__close", text_close},
-                                       {"close", text_close},
-                                       {"string", text_string},
-                                       {"pieces", text_pieces},
-                                       {"spans", text_spans},
-                                       {"set_pieces", text_set_pieces},
-                                       {"lower", text_lower},
-                                       {"normalize", text_normalize},
-                                       {"byte_level", text_byte_level},
-                                       {"replace", text_replace},
-                                       {"surround", text_surround},
-                                       {"prepend", text_prepend},
-                                       {"split", text_split},
-                                       {NULL, NULL}};
+/* Lua code must not reach __gc: it frees a text that is in use. */
+static const luaL_Reg metamethods[] = {{"__gc", text_free}, {"__close", text_close}, {NULL, NULL}};
+
+static const luaL_Reg methods[] = {{"close", text_close},
+                                   {"string", text_string},
+                                   {"pieces", text_pieces},
+                                   {"spans", text_spans},
+                                   {"set_pieces", text_set_pieces},
+                                   {"lower", text_lower},
+                                   {"normalize", text_normalize},
+                                   {"byte_level", text_byte_level},
+                                   {"replace", text_replace},
+                                   {"surround", text_surround},
+                                   {"prepend", text_prepend},
+                                   {"split", text_split},
+                                   {NULL, NULL}};
 
 void spdL_open_text(lua_State *L) {
   luaL_newmetatable(L, TEXT);
   luaL_setfuncs(L, metamethods, 0);
-  lua_pushvalue(L, -1);
+  luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");
   spdL_protect_metatable(L);
   lua_pop(L, 1);

@@ -116,6 +116,21 @@ describe("a text", function()
     collectgarbage()
     assert.equal(("é"):rep(1000), other:string())
     assert.is_true(#outcomes > 0)
+    assert.is_nil(other.__gc) -- it frees without asking
+  end)
+
+  it("stays valid UTF-8: neither bytes that are not nor cuts within a character come in", function()
+    for _, f in ipairs{
+      function(text) text:replace(regex "é", "\xf0") end,
+      function(text) text:surround(regex "é", "\xc3") end,
+      function(text) text:prepend("\xa9") end,
+      function(text) text:set_pieces{0, 64, false} end,
+      function(text) text:set_pieces{64, 65, false} end,
+    } do
+      local ok, message = pcall(f, core.text.new(("a"):rep(63) .. "é"))
+      assert.is_false(ok)
+      assert.is_truthy(message:find("valid UTF-8", 1, true) or message:find("within a character", 1, true), message)
+    end
   end)
 end)
 
@@ -137,6 +152,17 @@ describe("core.text.regex", function()
     assert.is_false(ok)
     assert.equal(2, problem.status)
     assert.is_truthy(problem.message:find("match limit exceeded", 1, true))
+  end)
+
+  it("refuses a match whose beginning was moved behind its end, or to before the search", function()
+    local behind = regex "(?(DEFINE)(?<x>ab\\K))(?=(?&x))a"
+    local before = regex "(?(DEFINE)(?<x>\\Kxa))(?<=(?&x))b|a"
+    for _, pattern in ipairs{behind, before} do
+      local text <close> = core.text.new("xab")
+      local ok, problem = pcall(text.split, text, pattern, "Isolated")
+      assert.is_false(ok)
+      assert.is_truthy(problem.message:find("matches backwards", 1, true))
+    end
   end)
 
   it("matches long runs that need more stack than the compiled pattern has", function()
