@@ -219,6 +219,7 @@ function experiment.decompose(kind, options)
     if path then return load_config(kind, path, {}) end
     local config, warnings = load_config(kind, options.config, options.overrides)
     check(config, options.quiet)
+    collectgarbage() -- the model that was checked, which is loaded again
     return config, warnings
   end
   local case = options.config and experiment.case_name(options.config)
