@@ -666,7 +666,8 @@ describe("text_data.find", function()
     local expected = "org/stories: is no file or folder, and not in the cache %s/hub (download it: hf download " ..
       "--repo-type dataset org/stories --local-dir stories, then name that folder)"
     assert.equal(expected:format(folder), find_with({HF_HOME = folder}, "org/stories"))
-    assert.matches("/no/such/folder: does not exist %(expected a path, or the name of a dataset", find_with({}, "/no/such/folder"))
+    assert.matches("/no/such/folder: does not exist %(expected a path, or the name of a dataset",
+      find_with({}, "/no/such/folder"))
     assert.matches("%.%./x: does not exist %(expected a path", find_with({}, "../x"))
   end)
 end)
