@@ -499,6 +499,7 @@ static bool compute(spd_tape *tape, spd_node *node) {
   if (node->data == NULL) return false;
   if (node->kind->forward(tape, node)) return true;
   drop_data(tape, node);
+  drop_saved(tape, node);
   return false;
 }
 
@@ -646,9 +647,10 @@ static bool compute_for_backward(spd_tape *tape, uint32_t index) {
 
 /* Once for each node, also where no gradient has come (an operator may pass none to an input): its inputs wait for it. */
 static bool run_backward(spd_tape *tape, spd_node *node) {
-  if (node->has_gradient && (!check_leaves(tape, node) || !node->kind->backward(tape, node))) return false;
+  const bool ok = !node->has_gradient || (check_leaves(tape, node) && node->kind->backward(tape, node));
+  drop_saved(tape, node); /* also where it is not finished */
+  if (!ok) return false;
   drop_gradient(tape, node);
-  drop_saved(tape, node);
   node->wanted = false;
   for (int k = 0; k < node->inputs; k++) {
     spd_node *x = spd_input(tape, node, k);

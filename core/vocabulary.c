@@ -275,12 +275,14 @@ static const spd_operator unembed_operator = {.name = "unembed_loss",
 
 /* ---- recording ----------------------------------------------------------------------------------- */
 
-/* The product that a value is, if its result is as wide as a vocabulary; else NULL. */
+/* The product that a value is, if its result is as wide as a vocabulary, and not too wide for BLAS; else NULL. */
 static const spd_node *find_unembedding(spd_tape *tape, spd_operand logits) {
   const spd_node *node = spd_node_at(tape, logits.node);
   if (logits.transposed || node->kind != &spd_matmul_operator || node->input[0].transposed) return NULL;
   const int64_t vocabulary = spd_node_columns(node), k = spd_node_columns(spd_input(tape, node, 0));
-  return vocabulary >= LEAST_VOCABULARY && vocabulary > k && k > 0 && node->rows == NULL ? node : NULL;
+  return vocabulary >= LEAST_VOCABULARY && vocabulary <= INT32_MAX && vocabulary > k && k > 0 && node->rows == NULL
+             ? node
+             : NULL;
 }
 
 static spd_value record_unembedding(spd_tape *tape, const spd_node *product, spd_value other) {

@@ -91,4 +91,21 @@ describe("losses over a vocabulary", function()
     assert.same((once[1] * 2):tensor():totable(), h.gradient:totable())
     assert.same((once[2] * 2):tensor():totable(), W.gradient:totable())
   end)
+
+  it("leave nothing unfinished for the next backward pass where memory runs out", function()
+    local h, W = normal({70, 3}, "h"), normal({VOCABULARY, 3}, "W"):parameter()
+    local tape <close> = core.tape()
+    local loss = core.softmax_kl(normal({70, VOCABULARY}, "target"), core.linear(h, W))
+    tape:backward{loss}
+    local once = W.gradient:totable()
+    core.release_buffers() -- so that the next pass allocates
+    core.fail_allocation(1)
+    local ok, message = pcall(tape.backward, tape, {loss})
+    core.fail_allocation(0)
+    assert.is_false(ok)
+    assert.matches("not enough memory", tostring(message))
+    W.gradient:fill(0)
+    tape:backward{loss}
+    assert.same(once, W.gradient:totable())
+  end)
 end)
