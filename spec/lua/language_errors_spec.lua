@@ -108,12 +108,12 @@ describe("language.load", function()
     config_refused("llama_tied", {num_key_value_heads = {2}}, "num_key_value_heads: " .. size .. "[2]")
     config_refused("llama_tied", {num_hidden_layers = 1e6},
       "num_hidden_layers: expected an integer from 1 to 1000, found 1000000")
-    config_refused("llama_tied", {rms_norm_eps = -1e-6},
-      "rms_norm_eps: expected a number of 0 or more, of at most 1, found -1e-06")
+    config_refused("llama_tied", {rms_norm_eps = 0},
+      "rms_norm_eps: expected a number of 1e-30 or more, of at most 1, found 0")
     config_refused("llama_tied", {rms_norm_eps = true},
-      "rms_norm_eps: expected a number of 0 or more, of at most 1, found true")
+      "rms_norm_eps: expected a number of 1e-30 or more, of at most 1, found true")
     config_refused("gpt2", {layer_norm_epsilon = "small"},
-      'layer_norm_epsilon: expected a number of 0 or more, of at most 1, found "small"')
+      'layer_norm_epsilon: expected a number of 1e-30 or more, of at most 1, found "small"')
     config_refused("llama_tied", {tie_word_embeddings = 1}, "tie_word_embeddings: expected true or false, found 1")
     config_refused("gpt2", {scale_attn_weights = "yes"}, 'scale_attn_weights: expected true or false, found "yes"')
   end)

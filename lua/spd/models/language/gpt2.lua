@@ -26,7 +26,7 @@ gpt2.fields = settings_module.with_common({
   {key = "n_head", also = "num_attention_heads", type = "size", default = 12},
   {key = "n_inner", type = "size"},
   {key = "activation_function", type = "choice", choices = transformer.activation_names, default = "gelu_new"},
-  {key = "layer_norm_epsilon", type = "number", min = 0, max = 1, default = 1e-5},
+  {key = "layer_norm_epsilon", type = "number", min = 1e-30, max = 1, default = 1e-5},
   {key = "scale_attn_weights", type = "boolean", default = true},
   {key = "scale_attn_by_inverse_layer_idx", type = "boolean", default = false},
   {key = "reorder_and_upcast_attn", type = "boolean", default = false},

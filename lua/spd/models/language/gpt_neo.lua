@@ -27,7 +27,7 @@ gpt_neo.fields = settings_module.with_common({
   {key = "intermediate_size", type = "size"},
   {key = "window_size", type = "size", default = 256},
   {key = "activation_function", type = "choice", choices = transformer.activation_names, default = "gelu_new"},
-  {key = "layer_norm_epsilon", type = "number", min = 0, max = 1, default = 1e-5},
+  {key = "layer_norm_epsilon", type = "number", min = 1e-30, max = 1, default = 1e-5},
 }, {vocab_size = 50257, tie_word_embeddings = true})
 
 local function check_kinds(kinds, key, where)

@@ -35,7 +35,7 @@ llama.fields = settings_module.with_common({
   {key = "head_dim", type = "size"},
   {key = "hidden_act", type = "choice", choices = transformer.activation_names, default = "silu"},
   {key = "max_position_embeddings", type = "size", default = 2048},
-  {key = "rms_norm_eps", type = "number", min = 0, max = 1, default = 1e-6},
+  {key = "rms_norm_eps", type = "number", min = 1e-30, max = 1, default = 1e-6},
   {key = "attention_bias", type = "boolean", default = false},
   {key = "mlp_bias", type = "boolean", default = false},
   {key = "pretraining_tp", type = "only", value = 1},
