@@ -46,6 +46,40 @@ describe("memory", function()
     assert.is_true(quotient > 0.5 and quotient < 1.25, ("%s MiB were used, %s estimated"):format(used, estimated))
   end)
 
+  for _, pattern in ipairs{"model.embed_tokens", "model.layers.*.mlp.*", "lm_head"} do
+    it("estimates what the decomposition of a language model takes: " .. pattern, function()
+      local status, text, message = core.posix.run{"./spdlua", "-e", ([[
+        local core, memory = require "spd.core", require "spd.memory"
+        local target = require("spd.models.language").new{
+          architectures = {"LlamaForCausalLM"}, vocab_size = 4096, hidden_size = 64, intermediate_size = 256,
+          num_hidden_layers = 3, num_attention_heads = 4, max_position_embeddings = 256, tie_word_embeddings = false,
+        }
+        local config = {
+          C = 40, n_ci_mlp_neurons = 0, seed = 0, n_mask_samples = 1, pnorm = 2, output_loss_type = "kl",
+          faithfulness_coeff = 1, stochastic_recon_layerwise_coeff = 1, importance_minimality_coeff = 1e-6,
+        }
+        local before = core.posix.peak_memory_mb()
+        local components = require("spd.component_model").new{
+          target = target, patterns = {"%s"}, C = config.C, n_ci_mlp_neurons = 0,
+        }
+        local optimizer <close>, row = components:optimizer(), {}
+        for i = 1, 256 do row[i] = i * 37 %% 4096 end
+        for step = 0, 1 do
+          local tape <close> = core.tape()
+          require("spd.optimize").step(components, tape, config, core.tensor({row, row, row, row}, "int32"), step)
+        end
+        local used = core.posix.peak_memory_mb() - before
+        local function estimate(layers, of) return memory.estimate(layers, config, 4 * 256, of) / 2 ^ 20 end
+        local layers = {}
+        for i, matrix in ipairs(components.matrices) do layers[i] = target.by_name[matrix.name] end
+        print(used, estimate(layers, target) - estimate({}))]]):format(pattern)}
+      assert.same({0, ""}, {status, message})
+      local used, estimated = text:match("^(%S+)%s+(%S+)\n$")
+      local quotient = tonumber(used) / tonumber(estimated)
+      assert.is_true(quotient > 0.5 and quotient < 1.25, ("%s MiB were used, %s estimated"):format(used, estimated))
+    end)
+  end
+
   it("grows with rows and matrices, also past what an integer holds", function()
     local one = memory.estimate({target.layers[1]}, config(100), 1000)
     assert.is_true(one < estimate(100))
