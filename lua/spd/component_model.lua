@@ -36,9 +36,16 @@ local function lua_pattern(pattern)
   return table.concat(out) .. "$"
 end
 
+-- The names of the first layers.
+local function names_of(layers)
+  local MOST, names = 30, {}
+  for i = 1, math.min(#layers, MOST) do names[i] = layers[i].name end
+  return table.concat(names, ", ") .. (#layers > MOST and (", ... (%d in all)"):format(#layers) or "")
+end
+
 --- component_model.find(target, patterns) -> list of layers
 -- The layers whose name matches one of the patterns (shell style, `*` matches dots), in the target's order. A
--- pattern that matches none is an error which lists the layers.
+-- pattern that matches none is an error which lists the layers, thirty at most.
 function component_model.find(target, patterns)
   local matched, found = {}, {}
   for _, pattern in ipairs(patterns) do
@@ -49,10 +56,8 @@ function component_model.find(target, patterns)
       end
     end
     if not used then
-      local names = {}
-      for i, layer in ipairs(target.layers) do names[i] = layer.name end
       errors.raise(2, "target_module_patterns", ("'%s' matches no matrix"):format(pattern),
-        "the target has " .. table.concat(names, ", "))
+        "the target has " .. names_of(target.layers))
     end
   end
   for _, layer in ipairs(target.layers) do

@@ -33,18 +33,39 @@ local function snapshot_in(folder)
   return names[1] and snapshots .. "/" .. names[1]
 end
 
+-- The last word of "org/name" or "name"; nil of any other text.
+local function last_word(name) return name:match("^[%w][%w._-]*/([%w][%w._-]*)$") or name:match("^[%w][%w._-]*$") end
+
+local FILES = {json = true, jsonl = true, npy = true, parquet = true, txt = true}
+
+--- hugging_face.is_name(name) -> whether it could be the name of a model or data set: "org/name" or "name"
+-- What ends as the name of a file is none.
+function hugging_face.is_name(name) return last_word(name) ~= nil and not FILES[name:match("%.(%w+)$")] end
+
+--- hugging_face.find(kind, name) -> folder, or nil
+-- The folder with the files of a "model" or "dataset" (kind) of that name, if it is in the cache.
+function hugging_face.find(kind, name)
+  return snapshot_in(("%s/%ss--%s"):format(hugging_face.cache(), kind, (name:gsub("/", "--"))))
+end
+
+-- A model is found in the cache afterwards. Text is often in a form that is to be converted, for which the cache is no
+-- place.
+local function download(kind, name)
+  if kind == "model" then return "download it: hf download " .. name end
+  return ("download it: hf download --repo-type dataset %s --local-dir %s, then name that folder"):format(name,
+    last_word(name))
+end
+
 --- hugging_face.snapshot(kind, name) -> folder
--- The folder with the files of a "model" or "dataset" (kind) that is in the cache; name is "org/name" or "name". If it
--- is not there, an error that gives the command that downloads it.
+-- The same; if it is not there, an error that gives the command that downloads it.
 function hugging_face.snapshot(kind, name)
-  local last = name:match("^[%w][%w._-]*/([%w][%w._-]*)$") or name:match("^[%w][%w._-]*$")
-  if not last then errors.raise(2, name, "does not exist") end
-  local folder = ("%s/%ss--%s"):format(hugging_face.cache(), kind, (name:gsub("/", "--")))
-  local snapshot = snapshot_in(folder)
+  if not hugging_face.is_name(name) then
+    errors.raise(2, name, "does not exist", "expected a path, or the name of a " .. kind .. " at Hugging Face")
+  end
+  local snapshot = hugging_face.find(kind, name)
   if snapshot then return snapshot end
-  local option = kind == "dataset" and "--repo-type dataset " or ""
   errors.raise(2, name, ("is no file or folder, and not in the cache %s"):format(hugging_face.cache()),
-    ("download it: hf download %s%s --local-dir %s"):format(option, name, last))
+    download(kind, name))
 end
 
 return hugging_face

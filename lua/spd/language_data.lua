@@ -16,12 +16,14 @@ local language_data = {}
 -- is nowhere to be found the folder's is taken, too.
 local function tokenizer_path(name, folder)
   local own = folder .. "/tokenizer.json"
-  if not name then return own end
+  local has_own = posix.is_file(own)
+  if not name then
+    if not has_own then errors.raise(2, own, "no such file", "tokenizer_name can name a tokenizer elsewhere") end
+    return own
+  end
   if posix.is_file(name) or posix.is_directory(name) then return name end
-  local found, snapshot = pcall(hugging_face.snapshot, "model", name)
-  if found then return snapshot end
-  if posix.is_file(own) then return own end
-  errors.raise(2, "tokenizer_name", tostring(snapshot):gsub("^spdlua: ", ""))
+  if has_own and hugging_face.is_name(name) and not hugging_face.find("model", name) then return own end
+  return hugging_face.snapshot("model", name)
 end
 
 --- language_data.tokenizer(name, folder) -> tokenizer, path

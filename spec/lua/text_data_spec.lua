@@ -660,9 +660,10 @@ describe("text_data.find", function()
 
   it("gives the command that downloads what is not there", function()
     local expected = "org/stories: is no file or folder, and not in the cache %s/hub (download it: hf download " ..
-      "--repo-type dataset org/stories --local-dir stories)"
+      "--repo-type dataset org/stories --local-dir stories, then name that folder)"
     assert.equal(expected:format(folder), find_with({HF_HOME = folder}, "org/stories"))
-    assert.matches("/no/such/folder: does not exist$", find_with({}, "/no/such/folder"))
-    assert.matches("%.%./x: does not exist$", find_with({}, "../x"))
+    local missing = ": does not exist %(expected a path, or the name of a dataset at Hugging Face%)$"
+    assert.matches("/no/such/folder" .. missing, find_with({}, "/no/such/folder"))
+    assert.matches("%.%./x" .. missing, find_with({}, "../x"))
   end)
 end)
