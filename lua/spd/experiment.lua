@@ -45,15 +45,21 @@ local function dataset(config, target_config, purpose)
   }
 end
 
+-- Read the first batches, so that text of which there is too little, or that cannot be read, is found before a run is
+-- made. They are not shuffled: to fill the buffer would take long.
+local function try_data(config, target_config)
+  local task = setmetatable({buffer_size = 0}, {__index = config.task_config})
+  local unshuffled = setmetatable({task_config = task}, {__index = config})
+  for _, purpose in ipairs{"data", "evaluation"} do dataset(unshuffled, target_config, purpose):batch(0) end
+end
+
 -- Everything that can be refused before a run is made: the target's file, patterns, losses, memory, data.
 local function check(config, quiet)
   local model, target_config, warnings = target.describe(config)
   warn_all(warnings, quiet)
   losses.check(model, component_model.find(model, config.target_module_patterns), config)
   memory.check(model, config, config.batch_size * (config.task_config.max_seq_len or 1))
-  if target_config.untrained then return end -- its text comes with it
-  dataset(config, target_config, "data")
-  dataset(config, target_config, "evaluation")
+  if not target_config.untrained then try_data(config, target_config) end -- else its tokenizer comes with it
 end
 
 --- experiment.subject(config, model, target_config) -> subject
@@ -213,6 +219,7 @@ function experiment.decompose(kind, options)
     if path then return load_config(kind, path, {}) end
     local config, warnings = load_config(kind, options.config, options.overrides)
     check(config, options.quiet)
+    collectgarbage() -- the model that was checked, which is loaded again
     return config, warnings
   end
   local case = options.config and experiment.case_name(options.config)

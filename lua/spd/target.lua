@@ -11,6 +11,7 @@ local hugging_face = require "spd.hugging_face"
 local json = require "spd.json"
 local memory = require "spd.memory"
 local posix = core.posix
+local text_data = require "spd.text_data"
 
 local target = {}
 
@@ -156,24 +157,24 @@ local function sizes_of(folder)
   return sizes
 end
 
--- pretrained_model_class names an architecture, or leaves it to the folder.
-local function check_class(config, model, folder)
+-- Refuse a model that is not of the class, which names an architecture or leaves it to the model, or that has too few
+-- positions. place: where the model is described.
+local function check_language_model(config, model, place)
   local class, found = config.pretrained_model_class:match("[^.]*$"), model.settings.architectures[1]
   if class ~= found and not class:match("^Auto") then
-    errors.raise(2, "pretrained_model_class", ("expected a %s, found a %s in %s"):format(class, found, folder))
+    errors.raise(2, "pretrained_model_class", ("expected a %s, found a %s in %s"):format(class, found, place))
+  end
+  local positions, length = target.kind("lm").positions(model), config.task_config.max_seq_len
+  if length > positions then
+    errors.raise(2, "task_config.max_seq_len", ("%d is more than the %d positions of the model in %s"):format(length,
+      positions, place))
   end
 end
 
 -- The model of a config that names one in Hugging Face's way, and {folder =, vocab_size =}.
 local function load_language_model(config, folder)
-  local language = target.kind "lm"
-  local model = language.load(folder)
-  check_class(config, model, folder)
-  local positions, length = language.positions(model), config.task_config.max_seq_len
-  if length > positions then
-    errors.raise(2, "task_config.max_seq_len", ("%d is more than the %d positions of the model in %s"):format(length,
-      positions, folder))
-  end
+  local model = target.kind("lm").load(folder)
+  check_language_model(config, model, folder)
   return model, {folder = folder, vocab_size = model.settings.vocab_size}
 end
 
@@ -189,6 +190,14 @@ local function untrained_language_model(config)
   return config_module.load_target(config.target_config, "lm")
 end
 
+-- Text that does not come with a model that is yet to be trained must be there already.
+local function check_text(config)
+  local task, folder = config.task_config, config.pretrained_model_name_hf:gsub("/+$", "")
+  if (task.dataset_name .. "/"):sub(1, #folder + 1) == folder .. "/" then return end
+  text_data.find(task.dataset_name, task.train_data_split)
+  text_data.find(task.dataset_name, task.eval_data_split)
+end
+
 local function describe_language_model(config)
   local settings, warnings = untrained_language_model(config)
   if not settings then
@@ -197,7 +206,10 @@ local function describe_language_model(config)
   end
   local module = trainer "lm"
   memory.require(module.training_bytes(settings), "the target", "a smaller model or batch_size")
-  return module.from_config(settings), {untrained = true}, warnings
+  local model = module.from_config(settings)
+  check_language_model(config, model, config.target_config)
+  check_text(config)
+  return model, {untrained = true}, warnings
 end
 
 -- The model that a run was made with, or one for a new run, of which it is noted where it is.
