@@ -72,7 +72,7 @@ lr: 1e-2
 n_eval_steps: 2
 print_freq: 20
 image_on_first_step: false
-checkpoint_seconds: 0.001
+checkpoint_seconds: 1e-9
 log_ce_losses: true
 task_config:
   task_name: lm
