@@ -490,7 +490,7 @@ describe("text_data: memory", function()
     return ids
   end}
 
-  -- The most memory that Lua needs, in MB, garbage aside, while one epoch is read: looked at every 20 batches.
+  -- The most memory that Lua needs, in MB, garbage aside, while one epoch is read: looked at every 40 batches.
   local function peak(path, line, megabytes)
     local file = assert(io.open(path, "wb"))
     for _ = 1, megabytes do file:write(line) end
@@ -501,7 +501,7 @@ describe("text_data: memory", function()
     while dataset.stream.epoch == 0 do
       dataset:batch(step)
       step = step + 1
-      if step % 20 == 1 then
+      if step % 40 == 1 then
         collectgarbage()
         most = math.max(most, collectgarbage "count")
       end
@@ -518,8 +518,8 @@ describe("text_data: memory", function()
   }
   for name, line in pairs(cases) do
     it("does not grow with a file: " .. name, function()
-      local small, large = peak(folder .. "/" .. name, line, 3), peak(folder .. "/" .. name, line, 30)
-      assert.is_true(large < small + 2, ("%.1f MB for 3 MB, %.1f MB for 30 MB"):format(small, large))
+      local small, large = peak(folder .. "/" .. name, line, 2), peak(folder .. "/" .. name, line, 15)
+      assert.is_true(large < small + 2, ("%.1f MB for 2 MB, %.1f MB for 15 MB"):format(small, large))
     end)
   end
 end)
