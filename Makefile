@@ -122,7 +122,7 @@ test-asan: setup ## run the quick specs under address and undefined-behaviour sa
 	@$(MAKE) MODE=asan build/asan/spdlua
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
 	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/lsan.supp:print_suppressions=0 \
-	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua
+	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua --exclude-tags=slow,long
 
 C_FILES = $(wildcard core/*.[ch] core/kernels/*.[ch] bindings/*.[ch])
 

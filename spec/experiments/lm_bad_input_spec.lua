@@ -8,7 +8,7 @@ local posix = core.posix
 
 local read, write = experiment.read, experiment.write
 
-describe("bad input about a language model: one line, status 2, nothing created:", function()
+describe("bad input about a language model: one line, status 2, nothing created #long", function()
   local folder, model, text, config
 
   setup(function()

@@ -4,7 +4,7 @@ local experiment = require "spec.support.experiment"
 local json = require "spd.json"
 local posix = core.posix
 
-describe("reproduce_paper.lua", function()
+describe("reproduce_paper.lua #long", function()
   local folder, project, host
 
   before_each(function()

@@ -482,7 +482,7 @@ describe("text_data: a position", function()
   end)
 end)
 
-describe("text_data: memory", function()
+describe("text_data: memory #long", function()
   -- An id for each 64 bytes.
   local coarse = {encode = function(_, text)
     local ids = {}

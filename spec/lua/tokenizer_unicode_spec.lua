@@ -45,7 +45,7 @@ local function mapped(change, list)
   return ("%016x"):format(hash)
 end
 
-describe("every code point", function()
+describe("every code point #long", function()
   local expected = support.expected("unicode")
 
   it("is in the classes that Rust has it in", function()
