@@ -2,7 +2,8 @@
 --
 --   ./spdlua spec/run.lua [--run-slow] [busted options] [spec files or folders]
 --
--- Without --run-slow, specs with #slow in the title are left out; those with #long are left out under sanitizers. Run it from the top of the checkout.
+-- Without --run-slow, specs with #slow in the title are left out; those with #long are left out under sanitizers. Run
+-- it from the top of the checkout.
 -- The last line is `N passed, N failed`; the exit status is 1 if anything failed or nothing ran.
 
 package.path = "lua/?.lua;lua/?/init.lua;./?.lua;spec/?.lua;" .. package.path
