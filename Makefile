@@ -117,12 +117,14 @@ test-all: setup ## run the slow specs as well, one of which needs a browser
 	@$(MAKE) all double
 	@SPDLUA=./spdlua ./spdlua spec/run.lua --run-slow
 
-test-asan: setup ## run the quick specs under address and undefined-behaviour sanitizers
+# The specs of the C code; the others run the same C from Lua: make test-asan ASAN_SPECS=spec
+ASAN_SPECS ?= spec/bindings spec/core
+test-asan: setup ## run the specs of the C code under address and undefined-behaviour sanitizers
 	@$(MAKE) all double
 	@$(MAKE) MODE=asan build/asan/spdlua
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
 	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/lsan.supp:print_suppressions=0 \
-	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua --exclude-tags=slow,long
+	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua --exclude-tags=slow,long $(ASAN_SPECS)
 
 C_FILES = $(wildcard core/*.[ch] core/kernels/*.[ch] bindings/*.[ch])
 
