@@ -216,7 +216,8 @@ static int64_t logical_rows(spd_tape *tape, const spd_node *node) {
 
 static bool softmax_kl_forward(spd_tape *tape, spd_node *node) {
   reduction job = reduction_of(tape, node);
-  job.scale = 1 / (double)logical_rows(tape, node);
+  const int64_t rows = logical_rows(tape, node);
+  job.scale = rows > 0 ? 1 / (double)rows : 0;
   return reduce(tape, node, &job, softmax_kl_task);
 }
 

@@ -184,7 +184,7 @@ spd_value spd_sum(spd_tape *tape, spd_value x);                        /* all el
 spd_value spd_sum_rows(spd_tape *tape, spd_value x);                   /* [..., n] -> [n] */
 spd_value spd_sum_columns(spd_tape *tape, spd_value x);                /* [..., n] -> [...] */
 spd_value spd_squared_error(spd_tape *tape, spd_value a, spd_value b); /* sum (a-b)^2 -> scalar */
-/* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar. Of a prediction that is a product
+/* mean over rows of KL(softmax(target) || softmax(prediction)), both [..., n] -> scalar; 0 of no rows. Of a prediction that is a product
 ** with 1024 columns or more only a few rows are in memory at a time; so also in spd_cross_entropy. */
 spd_value spd_softmax_kl(spd_tape *tape, spd_value target, spd_value prediction);
 /* mean of -log softmax(logits)[label] over the rows whose label is not negative: [..., n], int32 [...] -> scalar; 0 where no

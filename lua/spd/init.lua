@@ -22,7 +22,7 @@ spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
   "experiment", "fields", "figures", "files", "gnuplot", "hugging_face", "interrupts", "json", "losses", "memory",
   "metrics", "model", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target", "text_data",
-  "yaml",
+  "tokenizer", "yaml",
 }
 
 local is_module = {}
