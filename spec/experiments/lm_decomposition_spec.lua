@@ -13,17 +13,7 @@ local STEPS = 60
 local LOSSES = {"faithfulness", "recon", "stochastic_recon", "recon_layerwise", "stochastic_recon_layerwise",
                 "importance_minimality", "schatten", "out_recon", "embedding_recon"}
 
-local function rows_of(metrics)
-  local rows = {}
-  for line in metrics:gmatch("[^\n]+") do rows[#rows + 1] = assert(json.decode(line)) end
-  return rows
-end
-
-local function names_in(folder)
-  local names = assert(posix.list_directory(folder))
-  table.sort(names)
-  return names
-end
+local rows_of, names_in = experiment.rows_of, experiment.names_in
 
 -- What must have the same bits however a run came about.
 local function results(out)

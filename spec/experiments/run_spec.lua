@@ -22,17 +22,7 @@ local function assert_same_bits(expected, found, what)
   assert.equal(expected.metrics, found.metrics)
 end
 
-local function rows_of(metrics)
-  local rows = {}
-  for line in metrics:gmatch("[^\n]+") do rows[#rows + 1] = assert(json.decode(line)) end
-  return rows
-end
-
-local function names_in(folder)
-  local names = assert(posix.list_directory(folder))
-  table.sort(names)
-  return names
-end
+local rows_of, names_in = experiment.rows_of, experiment.names_in
 
 describe("a decomposition", function()
   local folder, weights, settings, reference

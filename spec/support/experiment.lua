@@ -1,5 +1,6 @@
 --- Starts the host for specs of experiments, in a temporary folder that goes away after each spec.
 local core = require "spd.core"
+local json = require "spd.json"
 local posix = core.posix
 
 local M = {}
@@ -68,6 +69,20 @@ function M.make_target(folder, config)
     "steps=200", "--out", out, "--quiet"}
   if status ~= 0 then error(message, 2) end
   return out .. "/target.safetensors"
+end
+
+--- The lines of a metrics.jsonl, decoded.
+function M.rows_of(metrics)
+  local rows = {}
+  for line in metrics:gmatch("[^\n]+") do rows[#rows + 1] = assert(json.decode(line)) end
+  return rows
+end
+
+--- The names in a folder, sorted.
+function M.names_in(path)
+  local names = assert(posix.list_directory(path))
+  table.sort(names)
+  return names
 end
 
 return M
