@@ -24,6 +24,9 @@ end
 if not slow and not chosen then table.insert(options, 1, "--exclude-tags=slow") end
 for i = 1, math.max(#arg, #options) do arg[i] = options[i] end
 
+-- One process holds what all files leave: a longer pause of the collector saves an eighth of the time.
+collectgarbage("incremental", 400)
+
 -- busted forgets the modules that a spec file loaded when the file ends. The C modules hold the state
 -- of the process and are loaded once, before the first file.
 require "spd.core"
