@@ -9,6 +9,7 @@ local interrupts = require "spd.interrupts"
 local losses = require "spd.losses"
 local memory = require "spd.memory"
 local metrics = require "spd.metrics"
+local observers = require "spd.observers"
 local optimize = require "spd.optimize"
 local progress = require "spd.progress"
 local run_module = require "spd.run"
@@ -114,7 +115,14 @@ function experiment.draw(subject, run, step, quiet)
   local made, problem = run:make_figures_folder()
   if made then
     local drawn = setmetatable({rows = not step and run:metrics_rows() or nil}, {__index = subject})
-    problem = analysis.draw(drawn, function(name) return run:figure_path(name .. suffix) end)
+    local paths = {}
+    problem = analysis.draw(drawn, function(name)
+      paths[#paths + 1] = run:figure_path(name .. suffix)
+      return paths[#paths]
+    end)
+    for _, path in ipairs(paths) do
+      if posix.is_file(path) then run:tell("drawn", step or subject.config.steps, path) end
+    end
   end
   if problem and not quiet and not run.warned then warn("figures: " .. problem) end
   run.warned = run.warned or problem ~= nil
@@ -195,6 +203,7 @@ end
 local function with_run(run, config, options, work)
   if interrupts.pending() then interrupts.stop("before the first step", how_to_resume(run)) end
   if not run:is_finished() then
+    observers.attach(run, config)
     work(run, config)
   elseif not options.quiet then
     print(("finished at step %d"):format(config.steps))

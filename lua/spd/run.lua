@@ -26,7 +26,7 @@ end
 -- ---- making and opening -------------------------------------------------------------------------
 
 local function new(directory)
-  return setmetatable({directory = directory, unreadable = {}}, Run)
+  return setmetatable({directory = directory, unreadable = {}, observers = {}}, Run)
 end
 
 -- A folder of its own under out/, also when another process makes one in the same second.
@@ -106,15 +106,44 @@ function Run:lock()
   self.held = lock
 end
 
---- run:close()
--- Close metrics.jsonl and unlock. Can be called again; a to-be-closed run calls it when it goes out of scope.
-function Run:close()
+--- run:close([problem])
+-- Close metrics.jsonl and unlock. Can be called again; a to-be-closed run calls it when it goes out of scope, with the
+-- error that ended the work, if any.
+function Run:close(problem)
+  self:tell("ended", problem)
+  self.observers = {}
   if self.metrics then self.metrics:close() end
   if self.held then self.held:close() end
   self.metrics, self.held = nil, nil
 end
 
 Run.__close = Run.close
+
+-- ---- observers ----------------------------------------------------------------------------------
+
+--- run:observe(observer)
+-- Tell an object from now on what happens to the run. It has a name, for warnings, and those of these methods that it
+-- cares about: started(step), where the run begins or goes on, and forgets what was logged from that step on;
+-- logged(step, numbers); drawn(step, path) for each figure, the last ones with the number of all steps;
+-- finished(summary); ended(problem), last of all, with the error that ended the work or nil. One that fails is a
+-- warning, and is told nothing any more: it never stops a run.
+function Run:observe(observer) table.insert(self.observers, observer) end
+
+--- run:tell(event, ...)
+-- Call this method of all observers.
+function Run:tell(event, ...)
+  local kept = {}
+  for _, observer in ipairs(self.observers) do
+    local ok, message = true, nil
+    if observer[event] then ok, message = pcall(observer[event], observer, ...) end
+    if ok then
+      kept[#kept + 1] = observer
+    else
+      warn(observer.name, tostring(message))
+    end
+  end
+  self.observers = kept
+end
 
 -- ---- metrics ------------------------------------------------------------------------------------
 
@@ -136,15 +165,11 @@ function Run:log(step, numbers)
     if ok then ok, message = self.metrics:flush() end
   end
   if not ok then errors.raise(1, path, (message:gsub("^.*: ", ""))) end
+  self:tell("logged", step, numbers)
 end
 
---- run:cut_metrics(step)
--- Before going on from step `step`: drop the lines of metrics.jsonl from that step on, which are about to be
--- written again, whatever is no whole line, and half-written files. The file is replaced at once.
-function Run:cut_metrics(step)
-  for _, folder in ipairs{"", "/checkpoints", "/figures", "/target"} do
-    if posix.is_directory(self.directory .. folder) then files.tidy(self.directory .. folder) end
-  end
+-- Drop the lines of metrics.jsonl from a step on, and whatever is no whole line. The file is replaced at once.
+local function drop_lines(self, step)
   local path = metrics_path(self)
   if not posix.is_file(path) then return end
   if self.metrics then
@@ -159,6 +184,17 @@ function Run:cut_metrics(step)
   end
   local remaining = table.concat(kept)
   if remaining ~= text then files.write(path, remaining) end
+end
+
+--- run:cut_metrics(step)
+-- Before the work begins or goes on at step `step`: drop the lines of metrics.jsonl from that step on, which are about
+-- to be written again, and half-written files; then tell the observers.
+function Run:cut_metrics(step)
+  for _, folder in ipairs{"", "/checkpoints", "/figures", "/target"} do
+    if posix.is_directory(self.directory .. folder) then files.tidy(self.directory .. folder) end
+  end
+  drop_lines(self, step)
+  self:tell("started", step)
 end
 
 -- ---- checkpoints --------------------------------------------------------------------------------
@@ -238,7 +274,10 @@ local function summary_path(self) return self.directory .. "/summary.json" end
 
 --- run:write_summary(summary)
 -- Write summary.json: keys sorted, NaN and infinities as null.
-function Run:write_summary(summary) files.write(summary_path(self), json.encode_pretty(summary)) end
+function Run:write_summary(summary)
+  files.write(summary_path(self), json.encode_pretty(summary))
+  self:tell("finished", summary)
+end
 
 --- run:summary() -> table, or nil where there is no summary.json
 function Run:summary()

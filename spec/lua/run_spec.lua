@@ -297,6 +297,37 @@ describe("a run", function()
     end)
   end)
 
+  describe("observers", function()
+    it("are told what is logged and finished, and how it ended, and only once that it did", function()
+      local r, told = create(), {}
+      local observer = {name = "observer"}
+      for _, event in ipairs{"logged", "finished", "ended"} do
+        observer[event] = function(_, ...) told[#told + 1] = {event, ...} end
+      end
+      r:observe(observer)
+      r:log(3, {lr = 0.5})
+      r:tell("drawn", 3, "a.png") -- of which it does not want to hear
+      r:write_summary{steps = 3}
+      r:close "a problem"
+      r:close()
+      assert.same({{"logged", 3, {lr = 0.5}}, {"finished", {steps = 3}}, {"ended", "a problem"}}, told)
+    end)
+
+    it("that fail are a warning, and are told nothing any more, while others are", function()
+      local r, told, warnings, stderr = create(), {}, {}, io.stderr
+      r:observe{name = "tracker", logged = function() errors.raise(1, "host", "not found") end,
+                finished = function() told[#told + 1] = "finished" end}
+      r:observe{name = "other", logged = function(_, step) told[#told + 1] = step end}
+      finally(function() io.stderr = stderr end) -- luacheck: ignore 122
+      io.stderr = {write = function(_, ...) warnings[#warnings + 1] = table.concat{...} end} -- luacheck: ignore 122
+      r:log(1, {})
+      r:log(2, {})
+      r:write_summary{steps = 2}
+      assert.same({1, 2}, told)
+      assert.same({"spdlua: warning: tracker: host: not found\n"}, warnings)
+    end)
+  end)
+
   describe("files", function()
     -- A second name of a file: what is written into the file itself is seen there, what replaces it is not.
     local function second_name(path)
