@@ -87,11 +87,7 @@ function runsTable() {
     cell: (run) => shownValue(valueOf(run, path)),
   }));
   const columns = [
-    { title: "run", value: (run) => run.name, cell: (run) => {
-      const link = element("a", "", run.name);
-      link.href = "#run=" + data.runs.indexOf(run);
-      return link;
-    } },
+    { title: "run", value: (run) => run.name, cell: (run) => link(run.name, "#run=" + data.runs.indexOf(run)) },
     ...keyColumns, ...shown.map(([, column]) => column),
     { title: "status", value: (run) => shortStatus(run), cell: (run) => element("span", run.finished ? "quiet" : "", shortStatus(run)) },
   ];
@@ -112,7 +108,7 @@ function runsTable() {
 function scoreValue(run) { return run.scores[scoreKeys().indexOf(comparison.score)]; }
 
 function describeRun(run) {
-  return [element("div", "told-head", run.name),
+  return [element("div", "told-head", runTitle(run)),
     ...sweptKeys().map((path) => element("div", "told-row", element("span", "", path),
       element("span", "number", shownValue(valueOf(run, path)))))];
 }
@@ -248,13 +244,11 @@ function summaryTiles() {
   const values = data.runs.map(scoreValue).filter(isNumber);
   const finished = data.runs.filter((run) => run.finished).length;
   const best = data.runs[data.best[0]];
-  const link = element("a", "", best.name);
-  link.href = "#run=" + data.best[0];
-  return element("div", "tiles",
+    return element("div", "tiles",
     tile(grouped(data.runs.length), finished === data.runs.length ? "runs, all finished" : `runs, ${finished} finished`),
     ...(solved.length > 0 ? [tile(`${solved.filter((x) => x === 1).length} of ${solved.length}`, "reach the known solution")] : []),
     ...(values.length > 0 ? [tile(`${short(Math.min(...values))} – ${short(Math.max(...values))}`, comparison.score + ", smallest to largest")] : []),
-    tile(link, "the best run"));
+    tile(link(runTitle(best), "#run=" + data.best[0]), "the best run"));
 }
 
 function redrawWith(key) {

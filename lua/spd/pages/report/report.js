@@ -41,12 +41,15 @@ function link(text, hash) {
   return made;
 }
 
+// Trials of a study are only numbers.
+function runTitle(run) { return /^\d+$/.test(run.name) ? "run " + run.name : run.name; }
+
 // To the runs before and after this one, and back to all.
 function amongRuns(i) {
   if (data.runs.length === 1) return [];
   const parts = [link("◂ all " + data.runs.length + " runs", "#")];
-  if (i > 0) parts.push(link("◂ " + data.runs[i - 1].name, "#run=" + (i - 1)));
-  if (i < data.runs.length - 1) parts.push(link(data.runs[i + 1].name + " ▸", "#run=" + (i + 1)));
+  if (i > 0) parts.push(link("◂ " + runTitle(data.runs[i - 1]), "#run=" + (i - 1)));
+  if (i < data.runs.length - 1) parts.push(link(runTitle(data.runs[i + 1]) + " ▸", "#run=" + (i + 1)));
   return parts;
 }
 
@@ -56,7 +59,7 @@ function sweptOf(run) {
 
 function drawPage() {
   const i = chosenRun(), run = i === null ? null : data.runs[i];
-  const title = run && data.runs.length > 1 ? run.name : data.title;
+  const title = run ? runTitle(run) : data.title;
   document.title = title;
   const key = document.activeElement?.closest("select, button")?.dataset.key;
   const sections = run ? drawRun(run) : drawComparison();

@@ -105,7 +105,7 @@ class SortableTable {
     }));
     const left = this.rows.length - this.limit;
     this.more.hidden = left <= 0;
-    this.more.textContent = `show ${Math.min(left, this.most)} more of ${left}`;
+    this.more.textContent = left > 0 ? `show ${Math.min(left, this.most)} more of ${left}` : "";
   }
 }
 
