@@ -10,12 +10,14 @@ local json = require "spd.json"
 
 local importances = {}
 
+local function four_digits(x) return html_page.rounded(x, 4) end
+
 -- By subcomponent |V_c| |U_c|, the norm of the matrix that it is.
 local function norms_of(components, name)
   local V, U = components:V(name), components:U(name)
   local v2, u2 = core.sum_rows(V * V):totable(), core.sum_columns(U * U):totable()
   local norms = {}
-  for c = 1, #v2 do norms[c] = html_page.rounded(math.sqrt(v2[c] * u2[c])) end
+  for c = 1, #v2 do norms[c] = four_digits(math.sqrt(v2[c] * u2[c])) end
   return norms
 end
 
@@ -199,8 +201,8 @@ function importances.data(subject, most)
     matrices[m] = {
       name = name, kind = matrix.kind, active = active, top = top, top_values = top_values,
       norms = norms_of(subject.components, name),
-      means = html_page.mapped(statistics[name].means, html_page.rounded),
-      rates = html_page.mapped(statistics[name].rates, html_page.rounded),
+      means = html_page.mapped(statistics[name].means, four_digits),
+      rates = html_page.mapped(statistics[name].rates, four_digits),
     }
   end
   return {

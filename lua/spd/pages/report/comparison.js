@@ -27,6 +27,12 @@ function levelsOf(path, most) {
   }));
 }
 
+// Over runs, null where none has the score.
+function meanScore(runs) {
+  const values = runs.map(scoreValue).filter(isNumber);
+  return values.length > 0 ? mean(values) : null;
+}
+
 function mean(list) { return list.reduce((sum, x) => sum + x, 0) / list.length; }
 
 // Keys in which the runs differ: seeds last, since runs are rather compared by the others.
@@ -69,8 +75,9 @@ function scoreColumn(score, k, best) {
     title: score.key, number: true, value: (run) => run.scores[k],
     tip: score.better ? `${score.better} is better; the best is marked` : "",
     cell: (run) => {
-      const made = element("span", run.scores[k] !== null && run.scores[k] === best[k] ? "best" : "", format(run.scores[k]));
-      if (score.key === "solved") made.classList.add(run.scores[k] === 1 ? "right" : "wrong");
+      const value = run.scores[k];
+      const made = element("span", value !== null && value === best[k] ? "best" : "", format(value));
+      if (score.key === "solved") made.classList.add(value === 1 ? "right" : "wrong");
       return made;
     },
   };
@@ -89,7 +96,8 @@ function runsTable() {
   const columns = [
     { title: "run", value: (run) => run.name, cell: (run) => link(run.name, "#run=" + data.runs.indexOf(run)) },
     ...keyColumns, ...shown.map(([, column]) => column),
-    { title: "status", value: (run) => shortStatus(run), cell: (run) => element("span", run.finished ? "quiet" : "", shortStatus(run)) },
+    { title: "status", value: shortStatus,
+      cell: (run) => element("span", run.finished ? "quiet" : "", shortStatus(run)) },
   ];
   const sort = columns.findIndex(({ title }) => title === comparison.score);
   const better = data.scores.find(({ key }) => key === comparison.score)?.better;
@@ -111,6 +119,10 @@ function describeRun(run) {
   return [element("div", "told-head", runTitle(run)),
     ...sweptKeys().map((path) => element("div", "told-row", element("span", "", path),
       element("span", "number", shownValue(valueOf(run, path)))))];
+}
+
+function toldValue(name, value) {
+  return element("div", "told-row", element("span", "", name), element("b", "number", short(value)));
 }
 
 // Runs by the level of the key that colours them: [{ name, color, runs }].
@@ -155,24 +167,27 @@ function fewMarks(values) {
 function scatterPanel() {
   const values = data.runs.map((run) => valueOf(run, comparison.x)), numeric = values.every(isNumber);
   const levels = numeric ? null : levelsOf(comparison.x, MOST_LEVELS);
-  const xOf = (run) => (numeric ? valueOf(run, comparison.x) : levels.findIndex((level) => level.has(valueOf(run, comparison.x))));
+  const xOf = (run) => {
+    const value = valueOf(run, comparison.x);
+    return numeric ? value : levels.findIndex((level) => level.has(value));
+  };
   const groups = colorGroups().map((group) => ({ ...group, series: scatterSeries(group, xOf) }));
   const scores = data.runs.map(scoreValue).filter(isNumber);
   const plot = new Plot({
     series: groups.flatMap(({ series }) => series), xTitle: comparison.x, yTitle: comparison.score, height: 330,
     xLog: numeric && wantsLog(values), yLog: wantsLog(scores) && ratio(scores) > 100,
     names: levels && levels.map(({ name }) => name), marks: numeric ? fewMarks(values) : null,
-    tell: ([{ one, i }]) => [...describeRun(one.runs[i]), element("div", "told-row", element("span", "", comparison.score),
-      element("b", "number", short(one.y[i])))],
+    tell: ([{ one, i }]) => [...describeRun(one.runs[i]), toldValue(comparison.score, one.y[i])],
   });
-  return element("div", "half", element("div", "plot-head", element("h3", "", `${comparison.score} against ${comparison.x}`),
-    ...(numeric ? [scaleSwitch(plot, "xLog", "x")] : []), scaleSwitch(plot, "yLog", "y")),
-  legend(groups, () => plot.draw()), plot.node,
-  element("p", "quiet", "a point per run, lines through the means; a click on a point opens the run"));
+  const head = element("div", "plot-head", element("h3", "", `${comparison.score} against ${comparison.x}`),
+    ...(numeric ? [scaleSwitch(plot, "xLog", "x")] : []), scaleSwitch(plot, "yLog", "y"));
+  return element("div", "half", head, legend(groups, () => plot.draw()), plot.node,
+    element("p", "quiet", "A point per run, lines through the means; a click on a point opens the run."));
 }
 
 function heatColors(values) {
-  const log = wantsLog(values) && ratio(values) > 100, scale = makeScale(log, Math.min(...values), Math.max(...values), 0, 1);
+  const log = wantsLog(values) && ratio(values) > 100;
+  const scale = makeScale(log, Math.min(...values), Math.max(...values), 0, 1);
   return { log, color: (value) => viridis(scale.at(value)) };
 }
 
@@ -193,7 +208,7 @@ function heatPanel() {
   const columns = levelsOf(comparison.x, MOST_LEVELS), rows = levelsOf(comparison.y, MOST_LEVELS).reverse();
   const cells = rows.map((row) => columns.map((column) => data.runs.filter((run) =>
     column.has(valueOf(run, comparison.x)) && row.has(valueOf(run, comparison.y)))));
-  const means = cells.flat().map((runs) => runs.map(scoreValue).filter(isNumber)).filter((list) => list.length > 0).map(mean);
+  const means = cells.flat().map(meanScore).filter(isNumber);
   if (means.length === 0) return element("div", "half", element("p", "quiet", `No run has ${comparison.score}.`));
   const colors = heatColors(means), format = columnFormat(means);
   const lines = rows.map((row, r) => element("tr", "", element("th", "number", row.name), ...columns.map((column, c) =>
@@ -201,6 +216,7 @@ function heatPanel() {
   const table = element("table", "heat-map", element("tbody", "", ...lines,
     element("tr", "", element("th", ""), ...columns.map(({ name }) => element("th", "", name)))));
   table.id = "heat-map";
+  table.style.setProperty("--rows", rows.length);
   const ramp = element("span", "ramp", ...Array.from({ length: 24 }, (_, i) => {
     const part = element("i");
     part.style.background = `rgb(${viridis(i / 23).join(" ")})`;
@@ -209,7 +225,23 @@ function heatPanel() {
   return element("div", "half", element("div", "plot-head", element("h3", "", `mean ${comparison.score}`),
     element("span", "scale", short(Math.min(...means)), ramp, short(Math.max(...means)), colors.log ? " (log)" : "")),
   element("div", "heat-frame", element("div", "heat-y", comparison.y), element("div", "heat-body", table,
-    element("div", "heat-x", comparison.x))));
+    element("div", "heat-x", comparison.x))),
+  element("p", "quiet", bestAndWorst(rows, columns, cells, format)));
+}
+
+// "best 0.99 at lr 0.01, seed 1; worst ..." of the means in a heat map; of a score with no better side, largest and
+// smallest.
+function bestAndWorst(rows, columns, cells, format) {
+  const places = rows.flatMap((row, r) => columns.map((column, c) => {
+    const text = `${comparison.x} ${column.name}, ${comparison.y} ${row.name}`;
+    return { value: meanScore(cells[r][c]), text };
+  })).filter(({ value }) => value !== null).sort((a, b) => b.value - a.value);
+  const better = data.scores.find(({ key }) => key === comparison.score).better;
+  if (better === "low") places.reverse();
+  const [first, last] = better ? ["best", "worst"] : ["largest", "smallest"];
+  const [most, least] = [places[0], places.at(-1)];
+  const text = `${first} ${format(most.value)} at ${most.text}; ${last} ${format(least.value)} at ${least.text}.`;
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 // ---- curves of all runs -----------------------------------------------------------------------------------
@@ -224,17 +256,21 @@ function overlayPlot() {
   for (const group of groups) {
     group.series = group.runs.flatMap((run) => {
       const found = curvesOf(run).find(({ name }) => name === comparison.metric);
-      return found ? [{ name: run.name, run, x: found.steps, y: found.values, color: group.color, dash: group.dash }] : [];
+      if (!found) return [];
+      return [{ name: run.name, run, x: found.steps, y: found.values, color: group.color, dash: group.dash }];
     });
   }
   const series = groups.flatMap((group) => group.series), values = series.flatMap(({ y }) => y);
+  const least = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const most = values.reduce((a, b) => Math.max(a, b), -Infinity);
   const plot = new Plot({
     series, xTitle: "step", yTitle: comparison.metric, height: 380,
-    yLog: values.length > 0 && wantsLog([values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]),
-    tell: (points) => [...describeRun(points[0].one.run), element("div", "told-row", element("span", "",
-      `${comparison.metric} at step ${grouped(points[0].one.x[points[0].i])}`), element("b", "number", short(points[0].one.y[points[0].i])))],
+    yLog: values.length > 0 && wantsLog([least, most]),
+    tell: ([{ one, i }]) => [...describeRun(one.run),
+      toldValue(`${comparison.metric} at step ${grouped(one.x[i])}`, one.y[i])],
   });
-  return element("div", "", element("div", "plot-head", legend(groups, () => plot.draw()), scaleSwitch(plot, "yLog")), plot.node);
+  const head = element("div", "plot-head", legend(groups, () => plot.draw()), scaleSwitch(plot, "yLog"));
+  return element("div", "", head, plot.node);
 }
 
 // ---- all of it ----------------------------------------------------------------------------------------------
@@ -243,12 +279,17 @@ function summaryTiles() {
   const solved = data.runs.map((run) => scoreOf(run, "solved")).filter(isNumber);
   const values = data.runs.map(scoreValue).filter(isNumber);
   const finished = data.runs.filter((run) => run.finished).length;
-  const best = data.runs[data.best[0]];
-    return element("div", "tiles",
-    tile(grouped(data.runs.length), finished === data.runs.length ? "runs, all finished" : `runs, ${finished} finished`),
-    ...(solved.length > 0 ? [tile(`${solved.filter((x) => x === 1).length} of ${solved.length}`, "reach the known solution")] : []),
-    ...(values.length > 0 ? [tile(`${short(Math.min(...values))} – ${short(Math.max(...values))}`, comparison.score + ", smallest to largest")] : []),
-    tile(link(runTitle(best), "#run=" + data.best[0]), "the best run"));
+    const all = data.runs.length;
+  const tiles = [tile(grouped(all), finished === all ? "runs, all finished" : `runs, ${finished} finished`)];
+  if (solved.length > 0) {
+    tiles.push(tile(`${solved.filter((x) => x === 1).length} of ${solved.length}`, "reach the known solution"));
+  }
+  if (values.length > 0) {
+    const range = `${short(Math.min(...values))} – ${short(Math.max(...values))}`;
+    tiles.push(tile(range, comparison.score + ", smallest to largest"));
+  }
+  tiles.push(tile(link(runTitle(data.runs[data.best[0]]), "#run=" + data.best[0]), "the best run"));
+  return element("div", "tiles", ...tiles);
 }
 
 function redrawWith(key) {
@@ -258,25 +299,37 @@ function redrawWith(key) {
   };
 }
 
-function drawComparison() {
-  const keys = sweptKeys().map((path) => [path, path]), scores = scoreKeys().map((key) => [key, key]);
-  const parts = [panel("summary", null, summaryTiles())];
-  if (keys.length > 0 && comparison.score !== null) {
-    const controls = element("div", "controls", choice("Score", scores, comparison.score, redrawWith("score")),
-      choice("against", keys, comparison.x, redrawWith("x")),
-      ...(keys.length > 1 ? [choice("and", keys, comparison.y, redrawWith("y"))] : []),
-      choice("coloured by", keys, comparison.color, redrawWith("color")));
-    const halves = comparison.y !== null && comparison.y !== comparison.x ? [heatPanel(), scatterPanel()] : [scatterPanel()];
-    parts.push(panel("breakdown", "Where it works", controls, element("div", "halves", ...halves)));
-  }
+function breakdownPanel(keys) {
+  const scores = scoreKeys().map((key) => [key, key]), several = keys.length > 1;
+  const controls = element("div", "controls", choice("Score", scores, comparison.score, redrawWith("score")),
+    choice("against", keys, comparison.x, redrawWith("x")),
+    ...(several ? [choice("and", keys, comparison.y, redrawWith("y"))] : []),
+    choice("coloured by", keys, comparison.color, redrawWith("color")));
+  const halves = several && comparison.y !== comparison.x ? [heatPanel(), scatterPanel()] : [scatterPanel()];
+  return panel("breakdown", "Where it works", controls, element("div", "halves", ...halves));
+}
+
+function runsPanel() {
   const table = runsTable();
-  const more = choice("Columns", [["main", "main scores"], ["all", "all numbers"]], comparison.runColumns, redrawWith("runColumns"));
-  parts.push(panel("runs", ["Runs ", element("span", "hint quiet", "a click on a head sorts, on a row opens the run")],
-    element("div", "controls", more), table.node));
-  if (comparison.metric !== null) {
-    parts.push(panel("curves", ["Curves ", element("span", "hint quiet", "drag, or Ctrl and the wheel: zoom · double click: all")],
-      element("div", "controls", choice("Metric", metricNames().map((name) => [name, name]), comparison.metric, redrawWith("metric")),
-        ...(keys.length > 0 ? [choice("coloured by", keys, comparison.color, redrawWith("color"))] : [])), overlayPlot()));
-  }
+  const columns = choice("Columns", [["main", "main scores"], ["all", "all numbers"]], comparison.runColumns,
+    redrawWith("runColumns"));
+  return panel("runs", ["Runs ", element("span", "hint quiet", "a click on a head sorts, on a row opens the run")],
+    element("div", "controls", columns), table.node);
+}
+
+function overlayPanel(keys) {
+  const metrics = metricNames().map((name) => [name, name]);
+  const controls = element("div", "controls", choice("Metric", metrics, comparison.metric, redrawWith("metric")),
+    ...(keys.length > 0 ? [choice("coloured by", keys, comparison.color, redrawWith("color"))] : []));
+  return panel("curves", ["Curves ", element("span", "hint quiet",
+    "drag, or Ctrl and the wheel: zoom · double click: all")], controls, overlayPlot());
+}
+
+function drawComparison() {
+  const keys = sweptKeys().map((path) => [path, path]);
+  const parts = [panel("summary", null, summaryTiles())];
+  if (keys.length > 0 && comparison.score !== null) parts.push(breakdownPanel(keys));
+  parts.push(runsPanel());
+  if (comparison.metric !== null) parts.push(overlayPanel(keys));
   return parts;
 }

@@ -5,7 +5,8 @@
 const CURVE_PANELS = [
   { title: "Losses", pattern: /^loss\/(.*)$/, y: "loss", log: true },
   { title: "Active subcomponents (importance > 0.01), mean over a batch", pattern: /^(.*)\/ci_l0$/, y: "l0" },
-  { title: "Live subcomponents (importance > 0.1 on over 1 in 1000 examples)", pattern: /^(.*)\/n_alive$/, y: "n_alive" },
+  { title: "Live subcomponents (importance > 0.1 on over 1 in 1000 examples)", pattern: /^(.*)\/n_alive$/,
+    y: "n_alive" },
   { title: "Cross-entropy of the next token", pattern: /^misc\/(.*)_ce_loss_vs_labels$/, y: "nats" },
   { title: "Distance of the output to the target's", pattern: /^misc\/(.*)_vs_target$/, y: "distance", log: true },
   { title: "Learning rate", pattern: /^(lr)$/, y: "lr" },

@@ -19,7 +19,8 @@ class Explorer {
     this.lights = element("div", "lights");
     this.reverse = element("div", "reverse");
     this.strips = this.found.matrices.map((matrix, m) => this.strip(matrix, m));
-    this.node = panel("explorer", this.title(), this.inputPanel, element("div", "explorer-body", this.lights, this.reverse));
+    this.node = panel("explorer", this.title(), this.inputPanel,
+      element("div", "explorer-body", this.lights, this.reverse));
     this.node.tabIndex = -1;
     this.node.addEventListener("keydown", (event) => this.key(event));
     if (this.found.features.length > 0) {
@@ -38,10 +39,12 @@ class Explorer {
 
   title() {
     const { found } = this;
+    const means = found.texts && found.matrices.some(({ kind }) => kind !== "embedding")
+      ? "; of matrices that are no embedding, means where they are active, on each one's top tokens" : "";
     const raised = found.raised ? ", raised to keep this page small" : "";
     return ["Causal importances by input ", element("span", "hint quiet",
       `of ${found.texts ? "tokens" : "one-hot inputs"} at step ${grouped(found.step)}; those above ` +
-      `${found.threshold}${raised}, rounded to thousandths`)];
+      `${found.threshold}${raised}, rounded to thousandths${means}`)];
   }
 
   // A slider over the inputs, a box for the number, and, of tokens, a search.
@@ -130,13 +133,14 @@ class Explorer {
     }
     const rows = pairs.slice(0, MOST_LISTED).map(([c, importance]) => {
       const row = button("light row", "", this.isChosen(m, c), () => this.choose(m, c),
-        element("span", "number", String(c)), bar(importance / 1000), element("span", "number", thousandths(importance)));
+        element("span", "number", String(c)), bar(importance / 1000),
+        element("span", "number", thousandths(importance)));
       row.dataset.component = c;
       return row;
     });
     if (rows.length === 0) rows.push(element("p", "quiet", "none is important for this input"));
-    const card = element("div", "card", element("h3", "", matrix.name,
-      element("span", "quiet", ` ${pairs.length} of ${matrix.norms.length}`)), this.strips[m], element("div", "rows", ...rows));
+    const head = element("h3", "", matrix.name, element("span", "quiet", ` ${pairs.length} of ${matrix.norms.length}`));
+    const card = element("div", "card", head, this.strips[m], element("div", "rows", ...rows));
     card.dataset.matrix = matrix.name;
     return card;
   }
@@ -160,8 +164,9 @@ class Explorer {
     const more = pairs.length > MOST_LISTED ? [element("p", "quiet", `and ${pairs.length - MOST_LISTED} more`)] : [];
     this.reverse.replaceChildren(
       element("h3", "", `Subcomponent ${c} `, element("span", "quiet", `of ${matrix.name}`)),
-      element("p", "quiet", `|V||U| ${short(matrix.norms[c])}, mean importance ${short(matrix.means[c])}, above 0.1 on ` +
-        `${percent(matrix.rates[c])} of examples; fires on ${pairs.length} ${this.found.texts ? "tokens" : "features"}`),
+      element("p", "quiet", `|V||U| ${short(matrix.norms[c])}, mean importance ${short(matrix.means[c])}, ` +
+        `above 0.1 on ${percent(matrix.rates[c])} of examples; fires on ${pairs.length} ` +
+        (this.found.texts ? "token" : "feature") + (pairs.length === 1 ? "" : "s")),
       element("div", "rows", ...rows), ...more);
   }
 }
@@ -212,7 +217,7 @@ function componentsSection(run, explorer) {
     { title: "mean importance", value: (row) => row.mean, number: true, tip: "over the evaluation data",
       cell: (row) => withBar(row.mean, mostMean, fixed(row.mean)) },
     { title: "fires on", value: (row) => row.rate, number: true, tip: "examples with importance above 0.1",
-      cell: (row) => percent(row.rate) },
+      cell: (row) => `${(100 * row.rate).toFixed(1)} %` },
     { title: words, value: (row) => row.top, number: true,
       tip: found.texts ? "the token with most of its importance" : "the one-hot input for which it is most important",
       cell: (row) => (row.top === null ? "–" : found.texts ? inputName(found, row.top)[0] : String(row.top)) },

@@ -67,13 +67,16 @@ function nearestPlace(list, x) {
 }
 
 // series: [{ name, color, dash, x, y, points, line, hidden, label(i), open(i) }]; x sorted where there is a line. A
-// plot of points tells about the nearest one, others about all series at the nearest x. names: text in place of numbers
+// plot of points tells about the nearest one, others about all series at the nearest x: tell([{ one, i }], more) makes
+// the elements, more: how many are not in the list. names: text in place of numbers
 // on the x axis; marks: the only numbers on it. zoomed(range): called when the reader changes the range of x.
 class Plot {
-  constructor({ series, xTitle, yTitle, xLog = false, yLog = false, height = 230, names = null, marks = null, zoomed = null, tell }) {
-    Object.assign(this, { series, xTitle, yTitle, xLog, yLog, height, names, marks, zoomed, tell, x: null, y: null });
+  constructor(settings) {
+    Object.assign(this, { xLog: false, yLog: false, height: 230, names: null, marks: null, zoomed: null }, settings);
+    this.x = this.y = null; // the ranges to which the reader zoomed
     this.width = 0;
-    this.picture = svg("svg", { class: "plot", role: "img", tabindex: 0, "aria-label": yTitle + " over " + xTitle });
+    const label = this.yTitle + " over " + this.xTitle;
+    this.picture = svg("svg", { class: "plot", role: "img", tabindex: 0, "aria-label": label });
     this.box = element("div", "told");
     this.box.hidden = true;
     this.node = element("div", "plot-frame", this.picture, this.box);
@@ -96,8 +99,9 @@ class Plot {
       });
     }
     if (least > most) return [log ? 0.1 : 0, 1];
-    if (least === most) return log ? [least / 2, most * 2] : [least - (Math.abs(least) / 10 || 1), most + (Math.abs(most) / 10 || 1)];
-    return [least, most];
+    if (least < most) return [least, most];
+    const room = Math.abs(least) / 10 || 1;
+    return log ? [least / 2, most * 2] : [least - room, most + room];
   }
 
   padded([least, most], log, part) {
@@ -155,7 +159,8 @@ class Plot {
         text(name, { x, y: base + 16, "text-anchor": "middle" }));
     }
     parts.push(svg("line", { class: "axis", x1: left, x2: this.width - right, y1: base, y2: base }),
-      text(this.xTitle, { class: "title", x: (left + this.width - right) / 2, y: this.height - 4, "text-anchor": "middle" }));
+      text(this.xTitle, { class: "title", x: (left + this.width - right) / 2, y: this.height - 4,
+        "text-anchor": "middle" }));
     return parts;
   }
 
@@ -230,7 +235,8 @@ class Plot {
       this.clicked(at);
     } else {
       if (tall) this.y = [this.yScale.value(y1), this.yScale.value(y0)];
-      this.zoom([this.xScale.value(Math.max(x0, MARGIN.left)), this.xScale.value(Math.min(x1, this.width - MARGIN.right))]);
+      const [least, most] = [Math.max(x0, this.xScale.start), Math.min(x1, this.xScale.end)];
+      this.zoom([this.xScale.value(least), this.xScale.value(most)]);
     }
   }
 

@@ -54,7 +54,8 @@ function amongRuns(i) {
 }
 
 function sweptOf(run) {
-  return data.swept.map((path) => element("span", "swept", path + " ", element("b", "", shownValue(valueOf(run, path)))));
+  return data.swept.map((path) =>
+    element("span", "swept", path + " ", element("b", "", shownValue(valueOf(run, path)))));
 }
 
 function drawPage() {

@@ -21,7 +21,9 @@ function scoreOf(run, key) {
   return place < 0 ? null : run.scores[place];
 }
 
-const FACT_NAMES = { seed: "seed", wall_s: "seconds", ms_per_step: "ms per step", peak_mb: "MB at most", threads: "threads" };
+const FACT_NAMES = {
+  seed: "seed", wall_s: "seconds", ms_per_step: "ms per step", peak_mb: "MB at most", threads: "threads",
+};
 
 function scoresSection(run) {
   const shown = data.scores.map((score, k) => [score, run.scores[k]])
@@ -35,7 +37,8 @@ function scoresSection(run) {
   const facts = Object.entries(FACT_NAMES).filter(([key]) => run.facts[key] !== undefined)
     .map(([key, name]) => `${name} ${short(run.facts[key])}`);
   if (run.facts.version) facts.push("spdlua " + run.facts.version);
-  const others = data.scores.map((score, k) => ({ key: score.key, value: run.scores[k] })).filter(({ value }) => value !== null);
+  const others = data.scores.map((score, k) => ({ key: score.key, value: run.scores[k] }))
+    .filter(({ value }) => value !== null);
   const table = new SortableTable({ rows: others, columns: [
     { title: "score", value: (row) => row.key }, { title: "value", value: (row) => row.value, number: true },
   ] });
@@ -55,8 +58,9 @@ function truthSection(run) {
     { title: "wanted", value: (row) => row.wanted, number: true,
       tip: "a subcomponent per feature, or, of a dense solution, as many as its rank" },
     { title: "solution", value: (row) => row.kind },
-    { title: "CI error", value: (row) => row.error ?? null, number: true, tip: "importances that are wrong by more than 0.1",
-      cell: (row) => element("span", "", short(row.error), " ", row.kind === "identity" ? mark(row.error === 0) : "") },
+    { title: "CI error", value: (row) => row.error ?? null, number: true,
+      tip: "importances that are wrong by more than 0.1", cell: (row) => element("span", "", short(row.error), " ",
+        row.kind === "identity" ? mark(row.error === 0) : "") },
     { title: "within 0.2", value: (row) => row.error_0p2 ?? null, number: true, tip: "the same with tolerance 0.2" },
   ];
   const table = new SortableTable({ id: "truth-table", columns, rows });
@@ -101,17 +105,17 @@ function figuresSection(run) {
   const enlarge = (figure, place) => {
     picture.src = pictureSource(figure.images[place].png);
     picture.alt = figure.name;
-    caption.textContent = `${figure.name.replaceAll("_", " ")}, ${stepName(figure.images[place])}. ${figure.caption || ""}`;
+    const name = figure.name.replaceAll("_", " ");
+    caption.textContent = `${name}, ${stepName(figure.images[place])}. ${figure.caption || ""}`;
     dialog.showModal();
   };
   dialog.append(picture, caption, button("close", "", false, () => dialog.close(), "close"));
   dialog.addEventListener("click", (event) => { if (event.target !== caption) dialog.close(); });
-  const left = run.figures_left_out;
-  const note = left > 0 ? [element("p", "quiet", `${grouped(left)} figures had no room here; they are in ${run.folder}/figures.`)] : [];
-  if (list.length === 0) {
-    return panel("figures", "Figures", ...(left > 0 ? note : [element("p", "quiet", "The run has no figures.")]));
-  }
-  return panel("figures", "Figures", element("div", "figures", ...list.map((one) => figureCard(one, enlarge))), ...note, dialog);
+  const left = run.figures_left_out, notes = [];
+  if (left > 0) notes.push(`${grouped(left)} files had no room here; they are in ${run.folder}/figures.`);
+  if (left === 0 && list.length === 0) notes.push("The run has no figures.");
+  return panel("figures", "Figures", element("div", "figures", ...list.map((one) => figureCard(one, enlarge))),
+    ...notes.map((note) => element("p", "quiet", note)), dialog);
 }
 
 // ---- config -------------------------------------------------------------------------------------------
@@ -124,7 +128,8 @@ function configSection(run) {
     { title: "key", value: (row) => row.path, cell: (row) => element("code", "", row.path) },
     { title: "value", value: (row) => row.value, cell: (row) => element("code", "", text(row.value)) },
     { title: "default", value: (row) => row.default ?? null,
-      cell: (row) => (row.default === undefined ? element("span", "quiet", "none, required") : element("code", "quiet", text(row.default))) },
+      cell: (row) => (row.default === undefined ? element("span", "quiet", "none, required")
+        : element("code", "quiet", text(row.default))) },
     { title: "meaning", value: (row) => row.description, cell: (row) => element("span", "quiet", row.description) },
   ], rowOf: (row, tr) => { tr.classList.toggle("changed", row.changed); } });
   let words = "", only = false;
@@ -154,6 +159,7 @@ function componentSections(run) {
 function drawRun(run) {
   const truth = truthSection(run);
   return [
-    element("div", "pair", scoresSection(run), ...truth), curvesSection(run), ...componentSections(run), figuresSection(run), configSection(run),
+    element("div", "pair", scoresSection(run), ...truth), curvesSection(run), ...componentSections(run),
+    figuresSection(run), configSection(run),
   ];
 }

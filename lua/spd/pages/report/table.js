@@ -15,7 +15,9 @@ function columnFormat(values) {
   const numbers = values.filter(isNumber), sizes = numbers.map(Math.abs).filter((x) => x > 0);
   if (numbers.every(Number.isInteger)) return short;
   const most = Math.max(...sizes), least = Math.min(...sizes);
-  if (most >= 1e5 || least < 1e-3) return (x) => (isNumber(x) ? (x === 0 ? "0" : x.toExponential(2).replace("e+", "e")) : short(x));
+  if (most >= 1e5 || least < 1e-3) {
+    return (x) => (isNumber(x) && x !== 0 ? x.toExponential(2).replace("e+", "e") : short(x));
+  }
   const digits = most >= 1000 ? 0 : most >= 100 ? 1 : most >= 10 ? 2 : 4;
   return (x) => (isNumber(x) ? x.toFixed(digits) : short(x));
 }
@@ -44,8 +46,9 @@ function sequenceColor(t) {
   return `rgb(${viridis(from + (to - from) * t).join(" ")})`;
 }
 
-// columns: [{ title, tip, value(row), cell(row), number }]; cells are texts or elements. A click on a column's head sorts
-// by it, numbers first in descending order; what has no value comes last. rowOf(row, tr) may change a row's element.
+// columns: [{ title, tip, value(row), cell(row), number }]; cells are texts or elements. A click on a column's head
+// sorts by it, numbers first in descending order; what has no value comes last. rowOf(row, tr) may change a row's
+// element.
 class SortableTable {
   constructor({ id, columns, rows, sort = null, descending = true, most = 400, rowOf = null }) {
     Object.assign(this, { columns, rows, sort, descending, most, limit: most, rowOf });
