@@ -101,8 +101,8 @@ end)
 describe("report.scores", function()
   it("makes a summary flat, numbers only", function()
     assert.same({mmcs = 0.5, ["target_ci_error/a"] = 3, ["a/n_alive"] = 2}, scores.flat{
-      mmcs = 0.5, seed = 3, steps = 9, threads = 1, version = "1", target_ci_error = {a = 3}, n_alive = {a = 2, b = "x"},
-      odd = 0 / 0, list = {"x"},
+      mmcs = 0.5, seed = 3, steps = 9, threads = 1, version = "1", target_ci_error = {a = 3},
+      n_alive = {a = 2, b = "x"}, odd = 0 / 0, list = {"x"},
     })
   end)
 
@@ -224,7 +224,7 @@ describe("report.html", function()
       assert.is_nil(html:find(word, 1, true), word)
     end
     assert.is_truthy(html:find("default-src 'none'", 1, true))
-    for link in html:gmatch("http:[^\"' ]*") do assert.equal("http://www.w3.org/2000/svg", link) end -- a name, not an address
+    for link in html:gmatch("http:[^\"' ]*") do assert.equal("http://www.w3.org/2000/svg", link) end -- only a name
     for link in html:gmatch("url%([^)]*%)") do assert.equal("url(#${id})", link) end
   end)
 
