@@ -49,6 +49,18 @@ describe("recorded products", function()
     end))
   end)
 
+  it("are made again in memory like theirs: overlapping parts, strides, transposes, and sums that go on", function()
+    local x = core.normal({300, 70}, {seed = 1})
+    local V, U = core.normal({70, 33}, {seed = 2}):parameter(), core.normal({33, 70}, {seed = 3}):parameter()
+    local threads = core.threads()
+    for _, count in ipairs{1, 2} do
+      core.threads(count)
+      recorded(function() train(x, V, U) end)
+      for _ = 1, 2 do core.repeat_products() end
+    end
+    core.threads(threads)
+  end)
+
   it("that are none can be listed and repeated", function()
     assert.equal(0, recorded(function() end))
     core.repeat_products()
