@@ -141,12 +141,14 @@ end)
 local TOOLS = [[
   const at = (plot, x, y) => {
     const frame = plot.getBoundingClientRect();
-    return { clientX: frame.left + x * frame.width, clientY: frame.top + y * frame.height, bubbles: true,
-      button: 0, pointerId: 1 };
+    const place = { clientX: frame.left + x * frame.width, clientY: frame.top + y * frame.height };
+    return { ...place, bubbles: true, button: 0, pointerId: 1 };
   };
   const pointer = (plot, kind, x, y) => plot.dispatchEvent(new PointerEvent("pointer" + kind, at(plot, x, y)));
   const plots = () => [...document.querySelectorAll("svg.plot")];
-  const ticks = (plot) => [...plot.querySelectorAll("text[text-anchor=middle]")].map((one) => one.textContent).join(" ");
+  const words = (plot, anchor) =>
+    [...plot.querySelectorAll(`text[text-anchor=${anchor}]`)].map((one) => one.textContent);
+  const ticks = (plot) => words(plot, "middle").join(" ");
   const told = (plot) => plot.parentNode.querySelector(".told");
   const rows = (id) => [...document.querySelectorAll("#" + id + " tbody tr")];
   const results = [];
@@ -219,7 +221,7 @@ describe("the page of report.lua in Chromium #slow", function()
     local _, results = show(run, "", [[
       const curve = document.querySelector(".curve"), plot = curve.querySelector("svg.plot");
       const count = () => plot.querySelectorAll(".series").length;
-      const heights = () => [...plot.querySelectorAll("text[text-anchor=end]")].map((one) => one.textContent).join();
+      const heights = () => words(plot, "end").join();
       const log = heights();
       results.push(count());
       curve.querySelector(".entry").click();
