@@ -7,6 +7,7 @@ import argparse
 import gzip
 import http.server
 import json
+import math
 import os
 import re
 import subprocess
@@ -174,6 +175,15 @@ def synced(folder):
     return received
 
 
+def plain(value):
+    """The same in strict JSON: what is no finite number as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tracker", choices=["tensorboard", "wandb"])
@@ -183,7 +193,7 @@ def main():
         result = synced(os.path.abspath(options.folder))
     else:
         result = {"accumulated": accumulated(options.folder), "served": served(options.folder)}
-    json.dump(result, sys.stdout, sort_keys=True)
+    json.dump(plain(result), sys.stdout, sort_keys=True)
 
 
 if __name__ == "__main__":
