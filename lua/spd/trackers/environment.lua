@@ -14,7 +14,7 @@ local function value_of(text)
     local value = double:gsub("\\(.)", function(c) return c == '"' and "\0" or ESCAPES[c] or c end):match('^[^"]*')
     return (value:gsub("%z", '"'))
   end
-  return (text:gsub("%s#.*$", ""):gsub("^#.*$", ""):gsub("%s+$", ""))
+  return text:gsub("%s#.*$", ""):gsub("^#.*$", ""):match("^.*%S") or ""
 end
 
 --- environment.parse(text) -> key -> value

@@ -12,9 +12,8 @@ local tensorboard = {}
 local Observer = {name = "TensorBoard"}
 Observer.__index = Observer
 
---- tensorboard.observe(run, config) -> observer, or nil where the config does not ask for one
+--- tensorboard.observe(run, config) -> observer
 function tensorboard.observe(run, config)
-  if not config.tensorboard then return nil end
   return setmetatable({folder = run.directory .. "/tensorboard", config = config}, Observer)
 end
 

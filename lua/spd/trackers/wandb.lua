@@ -19,9 +19,8 @@ local wandb = {}
 local Observer = {name = "Weights & Biases"}
 Observer.__index = Observer
 
---- wandb.observe(run, config [, quiet]) -> observer, or nil where the config or WANDB_MODE does not ask for one
+--- wandb.observe(run, config [, quiet]) -> observer, or nil where WANDB_MODE says so
 function wandb.observe(run, config, quiet)
-  if not config.wandb_project then return nil end
   local variable = environment.read()
   local mode = (variable "WANDB_MODE" or "online"):lower()
   if mode == "disabled" then return nil end
@@ -83,7 +82,7 @@ local function group_of(trial) return trial and trial:match("([^/]+)/+trials/+[^
 function Observer:add_beginning(id)
   local variable, config, now = self.variable, self.config, posix.wall_time()
   local tags = {}
-  for tag in (variable "WANDB_TAGS" or ""):gmatch("[^,%s][^,]*") do tags[#tags + 1] = tag:gsub("%s+$", "") end
+  for tag in (variable "WANDB_TAGS" or ""):gmatch("[^,%s][^,]*") do tags[#tags + 1] = tag:match("^.*%S") end
   self:add(wandb_records.header, "spdlua " .. core.version)
   self:add(wandb_records.run, {
     id = id, project = config.wandb_project, config = config, host = posix.host_name(), start = now, tags = tags,
