@@ -70,7 +70,9 @@ describe("trackers", function()
   local function finish(run, step)
     run:log(step, {["loss/total"] = step / 4, lr = 0.25})
     draw(run, step)
-    run:write_summary{steps = step, mmcs = 0.75, wall_s = 0 / 0, version = "x", target_ci_error = {linear1 = 2}}
+    run:write_summary{
+      steps = step, ["loss/total"] = step / 4, mmcs = 0.75, wall_s = 0 / 0, version = "x", target_ci_error = {linear1 = 2},
+    }
     run:close()
   end
 
@@ -125,6 +127,7 @@ describe("trackers", function()
       assert.equal(4, last.step)
       assert.is_true(last.scalars.wall_s ~= last.scalars.wall_s)
       last.scalars.wall_s = nil
+      -- what was logged at this step is not there again
       assert.same({steps = 4.0, mmcs = 0.75, ["linear1/target_ci_error"] = 2.0}, last.scalars)
       assert.is_string(last.plugins["_hparams_/session_end_info"])
     end)
