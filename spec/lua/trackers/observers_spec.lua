@@ -71,7 +71,8 @@ describe("trackers", function()
     run:log(step, {["loss/total"] = step / 4, lr = 0.25})
     draw(run, step)
     run:write_summary{
-      steps = step, ["loss/total"] = step / 4, mmcs = 0.75, wall_s = 0 / 0, version = "x", target_ci_error = {linear1 = 2},
+      steps = step, ["loss/total"] = step / 4, mmcs = 0.75, wall_s = 0 / 0, version = "x",
+      target_ci_error = {linear1 = 2},
     }
     run:close()
   end
