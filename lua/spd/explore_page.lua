@@ -26,8 +26,9 @@ local function valid_text(text)
   return table.concat(parts) .. text:sub(from)
 end
 
+--- explore_page.token_text(tokenizer, id) -> text
 -- What a token stands for; of one that is no text by itself, such as half a character, the name in the vocabulary.
-local function token_text(tokenizer, id)
+function explore_page.token_text(tokenizer, id)
   local text = tokenizer:decode{id}
   if text == "" or not utf8.len(text) or text:find(REPLACEMENT, 1, true) then
     text = tokenizer:token(id) or ("#%d"):format(id)
@@ -40,7 +41,7 @@ local function texts_of(data, tokenizer)
   local texts = {}
   local function add(id)
     local key = tostring(id)
-    texts[key] = texts[key] or token_text(tokenizer, id)
+    texts[key] = texts[key] or explore_page.token_text(tokenizer, id)
   end
   local function add_all(ids)
     for _, id in ipairs(ids) do add(id) end
