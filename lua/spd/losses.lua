@@ -20,7 +20,9 @@ function losses.output_distance(kind, target, output)
   return core.squared_error(output, target) / shape.count(output)
 end
 
-local function distance(step, output) return losses.output_distance(step.config.output_loss_type, step.target, output) end
+local function distance(step, output)
+  return losses.output_distance(step.config.output_loss_type, step.target, output)
+end
 
 -- The sum of a list of scalars.
 local function total(list)

@@ -83,8 +83,8 @@ function OpenedRun:steps()
 end
 
 --- run:metrics([name]) -> columns, or one of them
--- What the run logged. A list of numbers for each name, such as ["loss/total"], and one of the steps, `step`. With a name
--- only that list, with the steps at which it was logged in `steps`.
+-- What the run logged. A list of numbers for each name, such as ["loss/total"], and one of the steps, `step`. With a
+-- name only that list, with the steps at which it was logged in `steps`.
 function OpenedRun:metrics(name)
   local columns = run_metrics.columns(self.rows)
   if name == nil then return columns end
@@ -128,8 +128,8 @@ function ByMatrix.__tostring(self)
 end
 
 --- run:importances(x [, {upper = true}]) -> by matrix a tensor [..., C]
--- Causal importances for an input. x: of a toy model one row of numbers ({0, 0, 1, 0, 0}), rows of them, or a tensor; of
--- a language model a text, token ids, or an int32 tensor. Lower-leaky ones, as masks have them, or upper-leaky ones.
+-- Causal importances for an input. x: of a toy model one row of numbers ({0, 0, 1, 0, 0}), rows of them, or a tensor;
+-- of a language model a text, token ids, or an int32 tensor. Lower-leaky ones, as masks have them, or upper-leaky ones.
 function OpenedRun:importances(x, options)
   options = arguments.options("run:importances", options, {"upper"})
   local lower, upper = activity.importances(self, arguments.input("run:importances", self, x))
@@ -149,10 +149,10 @@ function OpenedRun:components_on(x, options)
 end
 
 --- run:component(matrix, number) -> object
--- One subcomponent: its vectors, and what it is for. The first one is 0. V [d_in] and U [d_out]; norm, of their product;
--- mean, its importance, and rate, how often that is above 0.1, on `count` examples or tokens of the evaluation data. Of a
--- toy model features, the one-hot inputs that need it, and examples, its strongest ones {example =, importance =, x =};
--- of a language model tokens and contexts, see spd.analysis.language.components.
+-- One subcomponent: its vectors, and what it is for. The first one is 0. V [d_in] and U [d_out]; norm, of their
+-- product; mean, its importance, and rate, how often that is above 0.1, on `count` examples or tokens of the evaluation
+-- data. Of a toy model features, the one-hot inputs that need it, and examples, its strongest ones {example =,
+-- importance =, x =}; of a language model tokens and contexts, see spd.analysis.language.components.
 function OpenedRun:component(matrix, number)
   local found = arguments.matrix("run:component", self, matrix)
   arguments.component("run:component", self, found, number)
@@ -164,15 +164,13 @@ end
 --- run:target_output(x) -> y
 -- What the target model gives for an input.
 function OpenedRun:target_output(x)
-  x = arguments.input("run:target_output", self, x)
-  local tape <close> = core.tape()
-  return self.target:run(x):tensor()
+  return activity.target_output(self, arguments.input("run:target_output", self, x))
 end
 
 --- run:forward(x [, {mask =, ablate =, keep =, seed =}]) -> y
--- What the decomposed model gives for an input, under masks. mask: "importances" (default: every subcomponent as far as it is
--- important), "ones", "zeros" or "stochastic" (at random between importance and 1, with a seed), or a table by matrix of
--- such words, numbers, lists of C numbers, or tensors; matrices that it does not name have their importances.
+-- What the decomposed model gives for an input, under masks. mask: "importances" (default: every subcomponent as far as
+-- it is important), "ones", "zeros" or "stochastic" (at random between importance and 1, with a seed), or a table by
+-- matrix of such words, numbers, lists of C numbers, or tensors; matrices that it does not name have their importances.
 -- ablate = {linear1 = {3, 7}} switches these subcomponents off, too; keep = {linear1 = {3}} all others of linear1.
 function OpenedRun:forward(x, options)
   options = arguments.options("run:forward", options, masks.options)

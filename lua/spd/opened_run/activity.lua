@@ -31,12 +31,12 @@ end
 -- How the rows of an input are called: nil where there is only one, token texts, or "row 0", "row 1", ...
 local function row_names(run, x)
   local names = {}
-  if run.kind == "lm" then
-    for _, ids in ipairs(x:totable()) do
-      for t, id in ipairs(ids) do names[#names + 1] = ("%3d  %s"):format(t - 1, text.token(run.subject.tokenizer, id)) end
+  for _, ids in ipairs(run.kind == "lm" and x:totable() or {}) do
+    for t, id in ipairs(ids) do
+      names[#names + 1] = ("%3d  %s"):format(t - 1, text.token(run.subject.tokenizer, id))
     end
-    return names
   end
+  if #names > 0 then return names end
   for r = 1, shape.rows(x) do names[r] = "row " .. r - 1 end
   return #names > 1 and names or nil
 end
@@ -147,19 +147,22 @@ end
 
 -- NaN counts as the largest change.
 local function by_change(a, b)
-  local change_a, change_b = a.change == a.change and a.change or math.huge, b.change == b.change and b.change or math.huge
+  local change_a = a.change == a.change and a.change or math.huge
+  local change_b = b.change == b.change and b.change or math.huge
   if change_a ~= change_b then return change_a > change_b end
   return a.place < b.place
+end
+
+--- activity.target_output(run, x) -> tensor
+function activity.target_output(run, x)
+  local tape <close> = core.tape()
+  return run.target:run(x):tensor()
 end
 
 --- activity.ablations(where, run, x, options) -> list of {matrix =, component =, importance =, distance =, change =}
 -- options: those of a forward pass, threshold and most. Printed as a table.
 function activity.ablations(where, run, x, options)
-  local plan, target = masks.read(where, run, options), nil
-  do
-    local tape <close> = core.tape()
-    target = run.target:run(x):tensor()
-  end
+  local plan, target = masks.read(where, run, options), activity.target_output(run, x)
   local all, list = strongest(run, activity.active(run, x, options.threshold)), {}
   local base = distance(run, target, x, plan)
   for i = 1, math.min(options.most, #all) do

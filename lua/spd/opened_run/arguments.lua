@@ -189,7 +189,8 @@ function arguments.input(where, run, x)
   if #tensor.shape == 0 then wrong(where, run, "one number") end
   if #tensor.shape == 1 and run.kind ~= "own_model" then tensor = core.tensor({tensor:totable()}, tensor.dtype) end
   check_size(where, run, tensor)
-  if run.kind == "lm" then check_ids(where, run, tensor) elseif run.n_features then check_features(where, run, tensor) end
+  if run.kind == "lm" then check_ids(where, run, tensor) end
+  if run.n_features then check_features(where, run, tensor) end
   return tensor
 end
 

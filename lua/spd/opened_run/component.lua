@@ -1,16 +1,14 @@
 --- A single subcomponent of an opened run: its vectors, how often it is important, and for what.
 local analysis_language = require "spd.analysis.language"
+local component_text = require "spd.opened_run.component_text"
 local core = require "spd.core"
 local evaluate = require "spd.evaluate"
-local pretty = require "spd.repl.pretty"
 local progress = require "spd.progress"
 local shape = require "spd.shape"
-local text = require "spd.opened_run.text"
 
 local component = {}
 
 local EXAMPLES, TOKENS, CONTEXTS = 5, 10, 5 -- that are kept
-local ENTRIES, SHOWN_INPUTS = 8, 3 -- that are shown of a vector, and of an example
 
 -- ---- vectors ------------------------------------------------------------------------------------
 
@@ -117,106 +115,10 @@ local function add_tokens(self, subject)
   self.tokens, self.contexts = found.tokens, found.contexts
 end
 
--- ---- text ---------------------------------------------------------------------------------------
-
--- The entries of a list of largest size, none that is 0, with their numbers from 0 or what label(number) calls them.
-local function largest_entries(values, most, label)
-  local list, items = {}, {}
-  for i, value in ipairs(values) do
-    local size = value == value and math.abs(value) or math.huge
-    if size > 0 then list[#list + 1] = {number = i - 1, value = value, size = size} end
-  end
-  table.sort(list, function(a, b)
-    if a.size ~= b.size then return a.size > b.size end
-    return a.number < b.number
-  end)
-  for i = 1, math.min(#list, most) do
-    local one = list[i]
-    items[i] = ("%s: %s"):format(label and label(one.number) or one.number, text.number(one.value))
-  end
-  if #list > most then items[most + 1] = ("... %d more"):format(#list - most) end
-  return #items > 0 and items or {"nothing but zeros"}
-end
-
-local function add_all(lines, more) table.move(more, 1, #more, #lines + 1, lines) end
-
-local function feature_lines(self)
-  local items = {}
-  for i, one in ipairs(self.features) do
-    items[i] = ("%d (%s)"):format(one.feature, text.importance(one.importance))
-  end
-  local first = ("one-hot inputs of %g that need it: "):format(evaluate.magnitude)
-  return text.listed(first, #items > 0 and text.first_of(items, 20) or {"none"}, ", ")
-end
-
-local function example_lines(self)
-  if #self.examples == 0 then return {} end
-  local rows = {{"example", "importance", "features that are on"}}
-  for _, one in ipairs(self.examples) do
-    rows[#rows + 1] = {tostring(one.example), text.importance(one.importance), one.x and table.concat(largest_entries(one.x, SHOWN_INPUTS), "  ") or ""}
-  end
-  return text.lines(rows, {true, true})
-end
-
-local function token_lines(self, tokenizer)
-  if #self.tokens == 0 then return {} end
-  local rows = {{"token", "id", "fires on", "of its occurrences", "importance"}}
-  for _, one in ipairs(self.tokens) do
-    rows[#rows + 1] = {text.token(tokenizer, one.id), tostring(one.id), tostring(one.count),
-      ("%.0f %%"):format(100 * one.rate), text.importance(one.mean)}
-  end
-  return text.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
-end
-
--- The text of token ids, with the one at a place in brackets. Where a tokenizer's texts do not simply follow each other,
--- its tokens with blanks between them.
-local function bracketed(tokenizer, ids, at)
-  local words = {}
-  for i, id in ipairs(ids) do words[i] = text.token(tokenizer, id) end
-  local upto = tokenizer and tokenizer:decode(table.move(ids, 1, at, 1, {})) or ""
-  local before = tokenizer and at > 1 and tokenizer:decode(table.move(ids, 1, at - 1, 1, {})) or ""
-  local whole = tokenizer and tokenizer:decode(ids) or ""
-  if #before < #upto and upto:sub(1, #before) == before and whole:sub(1, #upto) == upto then
-    local blank, token = upto:sub(#before + 1):match "^(%s*)(.*)$"
-    return before .. blank .. "[" .. token .. "]" .. whole:sub(#upto + 1)
-  end
-  words[at] = "[" .. words[at] .. "]"
-  return table.concat(words, " ")
-end
-
--- The strongest contexts, with the token it fires on in brackets.
-local function context_lines(self, tokenizer)
-  local lines = {#self.contexts > 0 and "strongest contexts" or nil}
-  for _, context in ipairs(self.contexts) do
-    local line = bracketed(tokenizer, context.ids, context.at):gsub("%s", " "):gsub("%c", "?")
-    lines[#lines + 1] = pretty.wrapped(line, "  ", text.width())
-  end
-  return lines
-end
-
-local function describe(self)
-  local meta = getmetatable(self)
-  local lines = {
-    ("%s, subcomponent %d (of 0 to %d), norm %s"):format(self.matrix, self.number, meta.C - 1, text.number(self.norm)),
-  }
-  if self.count then
-    lines[2] = ("importance %s on average, above %g on %.3g %% of %d %s"):format(text.importance(self.mean),
-      evaluate.alive_threshold, 100 * self.rate, self.count, self.tokens and "tokens" or "examples")
-  end
-  local label = meta.is_embedding and function(id) return text.token(meta.tokenizer, id) end
-  add_all(lines, text.listed("V reads   ", largest_entries(self.V:totable(), ENTRIES, label), "  "))
-  add_all(lines, text.listed("U writes  ", largest_entries(self.U:totable(), ENTRIES), "  "))
-  if self.features then add_all(lines, feature_lines(self)) end
-  if self.examples then add_all(lines, example_lines(self)) end
-  if self.tokens then
-    add_all(lines, token_lines(self, meta.tokenizer))
-    add_all(lines, context_lines(self, meta.tokenizer))
-  end
-  return table.concat(lines, "\n")
-end
+-- ---- the object ----------------------------------------------------------------------------------
 
 --- component.new(subject, matrix, c) -> object, printed as a text
--- matrix: name; c: number of a subcomponent, from 0. Fields as run:component documents them.
+-- matrix: name; c: number of a subcomponent, from 0. Fields as run:component of spd.opened_run documents them.
 function component.new(subject, matrix, c)
   local self = {matrix = matrix, number = c}
   add_vectors(self, subject.components)
@@ -227,7 +129,7 @@ function component.new(subject, matrix, c)
     add_features(self, subject)
   end
   return setmetatable(self, {
-    __tostring = describe, C = subject.components.C, tokenizer = subject.tokenizer,
+    __tostring = component_text.text, C = subject.components.C, tokenizer = subject.tokenizer,
     is_embedding = subject.components.by_name[matrix].kind == "embedding",
   })
 end

@@ -45,9 +45,13 @@ end
 
 local function draw_figure(run, name, path)
   local subject = setmetatable({rows = run.rows}, {__index = run.subject})
-  local problem = analysis.draw(subject, function(figure) return figure == name and path or nil end)
-  if not problem and not posix.is_file(path) then problem = "there is nothing to draw" end
-  return finish(path, problem)
+  local is_asked_for = false
+  local problem = analysis.draw(subject, function(figure)
+    if figure ~= name then return nil end
+    is_asked_for = true
+    return path
+  end)
+  return finish(path, problem or not is_asked_for and name .. ": there is nothing to draw" or nil)
 end
 
 local function draw_metric(metrics, key, path)

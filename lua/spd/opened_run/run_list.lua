@@ -36,7 +36,7 @@ local function number_in(summary, key) return type(summary[key]) == "number" and
 local function scores(summary)
   local parts = {}
   for _, score in ipairs{
-    {"mmcs", "mmcs %.4f"}, {"target_ci_error_total", "CI error %d"}, {"contribution_slope", "slope %.4f"},
+    {"mmcs", "mmcs %.4f"}, {"target_ci_error_total", "CI error %g"}, {"contribution_slope", "slope %.4f"},
     {"ce_masked", "cross-entropy %.4f"}, {"ce_target", "target %.4f"},
   } do
     local value = number_in(summary, score[1])
@@ -54,7 +54,7 @@ local function state_of(directory)
     local steps = run:checkpoints()
     return #steps > 0 and ("unfinished, step %d"):format(steps[#steps]) or "no checkpoint yet"
   end)
-  if not ok and not errors.is(state) then error(state, 0) end
+  if not ok and errors.is(state) and state.status == 130 then error(state, 0) end -- Ctrl-C
   return ok and state or "cannot be read"
 end
 
