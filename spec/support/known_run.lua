@@ -2,7 +2,6 @@
 -- config with the initial values.
 local component_model = require "spd.component_model"
 local config_module = require "spd.config"
-local core = require "spd.core"
 local experiment = require "spd.experiment"
 local optimize = require "spd.optimize"
 local run_module = require "spd.run"
@@ -60,7 +59,8 @@ local function set_known(components)
   end
 end
 
-local function write(folder, config, components, finished)
+--- Write a run's folder with the values of components as its checkpoint, without a target; returns the run.
+function M.write(folder, config, components, finished)
   local run <close> = run_module.create{
     directory = folder, case = "known", seed = 0,
     config_writer = function(path) config_module.write(path, config) end,
@@ -71,7 +71,7 @@ local function write(folder, config, components, finished)
   end
   if finished then run:save_checkpoint(10, optimize.state(components, components:optimizer())) end
   run:save_checkpoint(step, optimize.state(components, components:optimizer()))
-  return run, step
+  return run
 end
 
 --- Write a run of a toy model with five features of lengths 1, 1.5, ..., each of which has one of eight subcomponents,
@@ -80,7 +80,8 @@ function M.write_tms(folder, finished)
   local settings = target_config()
   local model = known_target(settings)
   local config = config_module.resolve{
-    pretrained_model_class = "spd.experiments.tms.models.TMSModel", pretrained_model_path = "nowhere/target.safetensors",
+    pretrained_model_class = "spd.experiments.tms.models.TMSModel",
+    pretrained_model_path = "nowhere/target.safetensors",
     task_config = {task_name = "tms", feature_probability = 0.1, data_generation_type = "at_least_zero_active"},
     target_module_patterns = {"linear*"}, C = M.C,
     n_mask_samples = 1, n_ci_mlp_neurons = 0, output_loss_type = "mse", importance_minimality_coeff = 1e-3, pnorm = 1,
@@ -88,7 +89,7 @@ function M.write_tms(folder, finished)
   }
   local components = component_model.new{target = model, patterns = {"linear*"}, C = M.C, n_ci_mlp_neurons = 0}
   set_known(components)
-  local run = write(folder, config, components, finished)
+  local run = M.write(folder, config, components, finished)
   target.save(model, settings, folder .. "/target")
   if finished then
     run:write_summary{
@@ -108,17 +109,21 @@ function M.write_initial(folder, text)
   local config = config_module.load(path)
   os.remove(path)
   local model, settings = target.describe(config)
-  write(folder, config, experiment.subject(config, model, settings).components)
+  M.write(folder, config, experiment.subject(config, model, settings).components)
   target.of_run(folder, config)
 end
 
 --- All elements of tensors as one list, for exact comparisons.
 function M.elements(tensors)
   local list = {}
-  for _, tensor in ipairs(tensors) do
-    local flat = core.reshape(tensor, tensor.shape[1] * (tensor.shape[2] or 1) * (tensor.shape[3] or 1))
-    table.move(flat:totable(), 1, #flat, #list + 1, list)
+  local function add(item)
+    if type(item) == "table" then
+      for _, inner in ipairs(item) do add(inner) end
+    else
+      list[#list + 1] = item
+    end
   end
+  for _, tensor in ipairs(tensors) do add(tensor:totable()) end
   return list
 end
 

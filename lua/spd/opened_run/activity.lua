@@ -136,8 +136,7 @@ function Ablation.__tostring(self)
     rows[#rows + 1] = {one.matrix, tostring(one.component), text.importance(one.importance),
       text.number(one.distance), (one.change >= 0 and "+" or "") .. text.number(one.change)}
   end
-  local lines = {("%s between output and target's output: %s; without one subcomponent:"):format(kind,
-    text.number(meta.distance))}
+  local lines = {("distance of the output from the target's: %s (%s)"):format(text.number(meta.distance), kind)}
   if #self == 0 then return lines[1] .. "\nno subcomponent is active" end
   local more = text.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
   table.move(more, 1, #more, 2, lines)

@@ -29,6 +29,7 @@ function arguments.shown(value)
     local start = value:sub(1, 40):gsub("[^%g ]", "?")
     return ("'%s%s'"):format(start, #value > 40 and "..." or "")
   end
+  if value ~= value then return "nan" end -- whatever its sign
   if type(value) == "number" or type(value) == "boolean" or value == nil then return tostring(value) end
   if is_tensor(value) then
     return ("a tensor %s%s"):format(sizes(value), value.dtype == "int32" and " of int32" or "")

@@ -77,9 +77,10 @@ end
 -- Features whose one-hot input makes the subcomponent important, strongest first.
 local function add_features(self, subject)
   if not subject.n_features then return end
-  local rows, list = evaluate.one_hot_importances(subject.components, subject.n_features)[self.matrix], {}
-  for f, row in ipairs(rows) do
-    local importance = row[self.number + 1]
+  local x, list = core.eye(subject.n_features), {}
+  for f = 1, subject.n_features do x:set(evaluate.magnitude, f, f) end
+  for f, strength in ipairs(importances_of(subject.components, self.matrix, self.number, x)) do
+    local importance = math.min(1.0, strength)
     if importance > evaluate.alive_threshold then list[#list + 1] = {feature = f - 1, importance = importance} end
   end
   table.sort(list, function(a, b)

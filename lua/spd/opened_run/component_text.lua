@@ -95,7 +95,7 @@ function component_text.text(self)
     lines[2] = ("importance %s on average, above %g on %.3g %% of %d %s"):format(text.importance(self.mean),
       evaluate.alive_threshold, 100 * self.rate, self.count, self.tokens and "tokens" or "examples")
   end
-  local label = meta.is_embedding and function(id) return text.token(meta.tokenizer, id) end
+  local label = meta.is_embedding and function(id) return (text.token(meta.tokenizer, id):gsub("^ ", "")) end
   add_all(lines, text.listed("V reads   ", largest_entries(self.V:totable(), ENTRIES, label), "  "))
   add_all(lines, text.listed("U writes  ", largest_entries(self.U:totable(), ENTRIES), "  "))
   if self.features then add_all(lines, feature_lines(self)) end
