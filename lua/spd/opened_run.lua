@@ -152,7 +152,7 @@ end
 -- One subcomponent: its vectors, and what it is for. The first one is 0. V [d_in] and U [d_out]; norm, of their
 -- product; mean, its importance, and rate, how often that is above 0.1, on `count` examples or tokens of the evaluation
 -- data. Of a toy model features, the one-hot inputs that need it, and examples, its strongest ones {example =,
--- importance =, x =}; of a language model tokens and contexts, see spd.analysis.language.components.
+-- importance =, activation =, x =}; of a language model tokens and contexts, see spd.analysis.language.components.
 function OpenedRun:component(matrix, number)
   local found = arguments.matrix("run:component", self, matrix)
   arguments.component("run:component", self, found, number)

@@ -28,19 +28,25 @@ end
 
 -- ---- examples of the evaluation data ------------------------------------------------------------
 
--- Upper-leaky importances of one subcomponent for a batch, as a list. Between 0 and 1 they are the lower-leaky ones,
--- and they tell strong examples apart where those are all 1.
-local function importances_of(components, matrix, c, x)
+-- Causal importances (lower-leaky) and inner activations of one subcomponent for a batch, as lists.
+local function activity_of(components, matrix, c, x)
   local tape <close> = core.tape()
   local _, inputs = components:run_target(x)
   local h = components:inner_activations(matrix, inputs[matrix])
-  return column_of(core.upper_leaky(components:pre_sigmoid(matrix, h)), c):totable()
+  local g = core.lower_leaky(components:pre_sigmoid(matrix, h))
+  return column_of(g, c):totable(), column_of(h, c):totable()
+end
+
+-- Most important first; of those with importance 1 the one that it reads most from.
+local function is_stronger(a, b)
+  if a.importance ~= b.importance then return a.importance > b.importance end
+  return math.abs(a.activation) > math.abs(b.activation)
 end
 
 -- Keep the strongest ones, the first of equally strong ones.
 local function add_example(list, example)
   local place = #list + 1
-  while place > 1 and list[place - 1].strength < example.strength do place = place - 1 end
+  while place > 1 and is_stronger(example, list[place - 1]) do place = place - 1 end
   if place > EXAMPLES then return end
   table.insert(list, place, example)
   list[EXAMPLES + 1] = nil
@@ -57,19 +63,21 @@ local function add_examples(self, subject)
   local data, count, mass, above, list, x = subject.evaluation_data, 0, 0.0, 0, {}, nil
   for step = 0, subject.config.n_eval_steps - 1 do
     x = data:batch(step, x)
-    for r, strength in ipairs(importances_of(subject.components, self.matrix, self.number, x)) do
-      local importance = math.max(0.0, math.min(1.0, strength))
-      mass, count = mass + importance, count + 1
+    local importances, activations = activity_of(subject.components, self.matrix, self.number, x)
+    for r, importance in ipairs(importances) do
+      mass, count = mass + math.max(0.0, importance), count + 1
       if importance > evaluate.alive_threshold then
         above = above + 1
-        add_example(list, {example = count - 1, importance = importance, strength = strength, step = step, row = r})
+        add_example(list, {
+          example = count - 1, importance = importance, activation = activations[r], step = step, row = r,
+        })
       end
     end
   end
   for _, one in ipairs(list) do
     x = data:batch(one.step, x)
     one.x = #x.shape == 2 and row_of(x, one.row) or nil
-    one.step, one.row, one.strength = nil, nil, nil
+    one.step, one.row = nil, nil
   end
   self.mean, self.rate, self.count, self.examples = mass / count, above / count, count, list
 end
@@ -79,8 +87,7 @@ local function add_features(self, subject)
   if not subject.n_features then return end
   local x, list = core.eye(subject.n_features), {}
   for f = 1, subject.n_features do x:set(evaluate.magnitude, f, f) end
-  for f, strength in ipairs(importances_of(subject.components, self.matrix, self.number, x)) do
-    local importance = math.min(1.0, strength)
+  for f, importance in ipairs((activity_of(subject.components, self.matrix, self.number, x))) do
     if importance > evaluate.alive_threshold then list[#list + 1] = {feature = f - 1, importance = importance} end
   end
   table.sort(list, function(a, b)

@@ -39,12 +39,12 @@ end
 
 local function example_lines(self)
   if #self.examples == 0 then return {} end
-  local rows = {{"example", "importance", "features that are on"}}
+  local rows = {{"example", "importance", "activation", "features that are on"}}
   for _, one in ipairs(self.examples) do
     local on = one.x and table.concat(largest_entries(one.x, SHOWN_INPUTS), "  ") or ""
-    rows[#rows + 1] = {tostring(one.example), text.importance(one.importance), on}
+    rows[#rows + 1] = {tostring(one.example), text.importance(one.importance), text.number(one.activation), on}
   end
-  return text.lines(rows, {true, true})
+  return text.lines(rows, {true, true, true})
 end
 
 local function token_lines(self, tokenizer)
