@@ -38,7 +38,7 @@ end
 local function cell(value) return type(value) == "number" and text.number(math.tointeger(value) or value) or "-" end
 
 local function matrix_lines(run)
-  local rows = {{"matrix", "kind", "weight", "C", "alive", "active", "CI error"}}
+  local rows = {{"matrix", "kind", "weight", "C", "n_alive", "ci_l0", "target_ci_error"}}
   for _, matrix in ipairs(run.components.matrices) do
     local name = matrix.name
     rows[#rows + 1] = {
