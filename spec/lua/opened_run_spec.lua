@@ -96,7 +96,9 @@ describe("spd.open", function()
     assert.equal(1.5, run.target.by_name.linear1.weight:get(2, 2))
     assert.equal(0, core.squared_error(run.components:weight "linear1", run.target.by_name.linear1.weight):item())
     assert.same({10, 20}, run:steps())
-    assert.equal(10, spd.open(base .. "/known/", {step = 10}).step)
+    local earlier = spd.open(base .. "/known/", {step = 10})
+    assert.equal(10, earlier.step)
+    assert.matches("step 10 of 20, not the last step.*loss/total 0.09091\n", tostring(earlier))
   end)
 
   it("opens a run that is not finished, and writes nothing", function()
@@ -200,10 +202,11 @@ describe("an opened run", function()
   end)
 
   it("draws stochastic masks between importance and 1 by their seed", function()
-    local x = run:example(1)
-    local first = known.elements{run:forward(x, {mask = "stochastic"})}
-    assert.same(first, known.elements{run:forward(x, {mask = "stochastic", seed = 0})})
-    assert.are_not.same(first, known.elements{run:forward({0.2, 0.2, 0.2, 0.2, 0.2}, {mask = "stochastic", seed = 1})})
+    local function drawn(seed)
+      return known.elements{run:forward(run:one_hot(2, 0.2), {mask = "stochastic", seed = seed})}
+    end
+    assert.same(drawn(0), drawn(nil))
+    assert.are_not.same(drawn(0), drawn(1))
     local low, high = run:forward{0.2, 0, 0, 0, 0}:get(1, 1), run:target_output{0.2, 0, 0, 0, 0}:get(1, 1)
     for seed = 0, 5 do
       local y = run:forward({0.2, 0, 0, 0, 0}, {mask = "stochastic", seed = seed}):get(1, 1)
@@ -218,6 +221,13 @@ describe("an opened run", function()
     assert.near(1 / 5, list[1].change, 1e-5)
     assert.near(0.75 ^ 2 / 5, list[3].distance, 1e-5)
     assert.matches("linear1 +5 +0.500 +0.2000 +%+0.2000", tostring(list))
+    list = run:ablation{0.75, 0, 0.25, 0, 0}
+    assert.near(0.75 ^ 2 / 5, list[1].change, 1e-5)
+    assert.near(0.75 ^ 2 / 5 + 0.75 ^ 2 / 5, list[1].distance, 1e-5)
+    -- what is ablated for one subcomponent is on again for the next
+    for i, one in ipairs(run:ablation({0.75, 0, 0.25, 0, 0}, {ablate = {linear1 = 0, linear2 = 0}})) do
+      assert.near(list[i].distance, one.distance, 1e-6)
+    end
     assert.equal(1, #run:ablation(run:one_hot(1), {most = 1}))
     assert.matches("no subcomponent is active", tostring(run:ablation{0, 0, 0, 0, 0}))
   end)
@@ -243,13 +253,27 @@ describe("an opened run", function()
     assert.matches("one%-hot inputs of 0.75 that need it: none", tostring(run:component("linear1", 0)))
   end)
 
+  it("shows the most important examples first, then those that are read most", function()
+    local other = spd.open(base .. "/known")
+    local gate, c = other.components.by_name.linear1.gate, known.component_of(1)
+    gate.w:set(-2, c + 1) -- importance 1 - 2 x
+    gate.b:set(1, c + 1)
+    for _, one in ipairs(other:component("linear1", c).examples) do
+      assert.same({1, 0}, {one.importance, one.activation})
+    end
+    local list = run:component("linear1", c).examples
+    for i = 2, #list do assert.is_true(list[i - 1].activation >= list[i].activation) end
+  end)
+
   it("gives what was logged as columns", function()
     assert.same({"linear1/ci_l0", "linear1/n_alive", "loss/total"}, run:metrics().names)
-    assert.same({0, 10, 20}, run:metrics().step)
-    assert.same({5, 5, 5}, run:metrics()["linear1/n_alive"])
+    assert.same({0, 10, 20, 20}, run:metrics().step)
+    assert.same({5, 5, 5}, {table.unpack(run:metrics()["linear1/n_alive"], 1, 3)})
+    assert.same({0.25, steps = {20}}, setmetatable(run:metrics "linear1/ci_l0", nil))
     local loss = run:metrics "loss/total"
     assert.near(1 / 21, loss[3], 1e-9)
     assert.equal(20, loss.steps[3])
+    assert.equal(3, #loss)
     assert.matches("step  loss/total\n +0 +1\n", tostring(loss))
   end)
 
@@ -391,7 +415,10 @@ describe("run:plot", function()
     assert.same(before, experiment.contents(base))
     assert.equal(base .. "/a.png", run:plot("metric", "loss/total", base .. "/a.png"))
     assert.equal(base .. "/a.png", run:plot("causal_importances", base .. "/a.png"))
-    assert.matches(PNG, experiment.read(base .. "/a.png"))
+    local importances = experiment.read(base .. "/a.png")
+    assert.matches(PNG, importances)
+    run:plot("subcomponents", base .. "/a.png")
+    assert.are_not.equal(importances, experiment.read(base .. "/a.png"))
   end)
 
   it("never replaces what is no picture", function()
@@ -428,7 +455,10 @@ describe("other kinds of runs", function()
     local residual = spd.open(base .. "/residual")
     assert.matches("residual MLP, 4 features, 1 layer of 3 neurons", tostring(residual))
     assert.same({1, 4}, residual:forward(residual:one_hot(2)).shape)
-    assert.same({6}, residual:component("layers.0.mlp_in", 5).V.shape)
+    local one = residual:component("layers.0.mlp_in", 3)
+    assert.same({6}, one.V.shape)
+    local means = evaluate.mean_importances(residual.components, residual.subject.evaluation_data, residual.config)
+    assert.near(means["layers.0.mlp_in"][4], one.mean, 1e-6)
     close_to(known.elements{residual:target_output(residual:example(3))},
       residual.target:run(residual:example(3)))
   end)

@@ -67,8 +67,9 @@ function M.write(folder, config, components, finished)
   }
   local step = finished and config.steps or 0
   for logged = 0, step, 10 do
-    run:log(logged, {["loss/total"] = 1 / (1 + logged), ["linear1/n_alive"] = 5, ["linear1/ci_l0"] = 0.25})
+    run:log(logged, {["loss/total"] = 1 / (1 + logged), ["linear1/n_alive"] = 5})
   end
+  run:log(step, {["linear1/ci_l0"] = 0.25})
   if finished then run:save_checkpoint(10, optimize.state(components, components:optimizer())) end
   run:save_checkpoint(step, optimize.state(components, components:optimizer()))
   return run

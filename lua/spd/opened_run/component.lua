@@ -26,6 +26,11 @@ local function add_vectors(self, components)
   self.norm = norm(self.V) * norm(self.U)
 end
 
+-- Shown on a terminal while batches are gone through.
+local function new_display(batches)
+  return progress.new{title = "batch", steps = batches, quiet = not core.posix.is_terminal(1)}
+end
+
 -- ---- examples of the evaluation data ------------------------------------------------------------
 
 -- Causal importances (lower-leaky) and inner activations of one subcomponent for a batch, as lists.
@@ -47,7 +52,6 @@ end
 local function add_example(list, example)
   local place = #list + 1
   while place > 1 and is_stronger(example, list[place - 1]) do place = place - 1 end
-  if place > EXAMPLES then return end
   table.insert(list, place, example)
   list[EXAMPLES + 1] = nil
 end
@@ -59,27 +63,39 @@ local function row_of(x, r)
   return row
 end
 
-local function add_examples(self, subject)
-  local data, count, mass, above, list, x = subject.evaluation_data, 0, 0.0, 0, {}, nil
-  for step = 0, subject.config.n_eval_steps - 1 do
-    x = data:batch(step, x)
-    local importances, activations = activity_of(subject.components, self.matrix, self.number, x)
-    for r, importance in ipairs(importances) do
-      mass, count = mass + math.max(0.0, importance), count + 1
-      if importance > evaluate.alive_threshold then
-        above = above + 1
-        add_example(list, {
-          example = count - 1, importance = importance, activation = activations[r], step = step, row = r,
-        })
-      end
+-- Add the batch of a step to the sums {count =, mass =, above =, list = the strongest examples so far}.
+local function add_batch(sums, self, subject, step, x)
+  local importances, activations = activity_of(subject.components, self.matrix, self.number, x)
+  for r, importance in ipairs(importances) do
+    sums.mass, sums.count = sums.mass + math.max(0.0, importance), sums.count + 1
+    if importance > evaluate.alive_threshold then
+      sums.above = sums.above + 1
+      add_example(sums.list, {
+        example = sums.count - 1, importance = importance, activation = activations[r], step = step, row = r,
+      })
     end
   end
-  for _, one in ipairs(list) do
+end
+
+local function add_examples(self, subject)
+  local data, batches, x = subject.evaluation_data, subject.config.n_eval_steps, nil
+  local sums = {count = 0, mass = 0.0, above = 0, list = {}}
+  do
+    local display <close> = new_display(batches)
+    for step = 0, batches - 1 do
+      display:update(step)
+      x = data:batch(step, x)
+      add_batch(sums, self, subject, step, x)
+    end
+    display:update(batches)
+  end
+  for _, one in ipairs(sums.list) do
     x = data:batch(one.step, x)
     one.x = #x.shape == 2 and row_of(x, one.row) or nil
     one.step, one.row = nil, nil
   end
-  self.mean, self.rate, self.count, self.examples = mass / count, above / count, count, list
+  self.mean, self.rate, self.count = sums.mass / sums.count, sums.above / sums.count, sums.count
+  self.examples = sums.list
 end
 
 -- Features whose one-hot input makes the subcomponent important, strongest first.
@@ -105,9 +121,7 @@ local statistics_of = setmetatable({}, {__mode = "k"})
 local function language_statistics(subject)
   if not statistics_of[subject] then
     local batches = subject.config.n_eval_steps
-    local display <close> = progress.new{
-      title = "batch", steps = batches, quiet = not core.posix.is_terminal(1),
-    }
+    local display <close> = new_display(batches)
     statistics_of[subject] = analysis_language.components(subject, {
       tokens = TOKENS, contexts = CONTEXTS, each_batch = function(done) display:update(done) end,
     })
