@@ -116,6 +116,13 @@ static int posix_is_file(lua_State *L) {
   return 1;
 }
 
+static int posix_modified(lua_State *L) {
+  struct stat status;
+  if (stat(luaL_checkstring(L, 1), &status) != 0) return refused(L);
+  lua_pushinteger(L, (lua_Integer)status.st_mtime);
+  return 1;
+}
+
 #define DIRECTORY SPDL_NAME("directory")
 
 static int directory_close(lua_State *L) {
@@ -322,6 +329,8 @@ static const spdL_function functions[] = {
      "terminal_width() -> columns\nWidth of the terminal on stdout, 80 if unknown."},
     {"is_directory", posix_is_directory, "is_directory(path) -> boolean"},
     {"is_file", posix_is_file, "is_file(path) -> boolean\nWhether there is a regular file."},
+    {"modified", posix_modified,
+     "modified(path) -> seconds since 1970, or nil and the reason\nWhen a file or folder was changed last, as for os.date."},
     {"list_directory", posix_list_directory, "list_directory(path) -> names, or nil and the reason"},
     {"make_directory", posix_make_directory,
      "make_directory(path [, parents]) -> true, or nil and the reason\n"
