@@ -100,9 +100,10 @@ local function others(self)
   return names
 end
 
--- From now on this process has a name and lives.
+-- From now on this process has a name and lives. Records are only written within transactions, as this is one.
 local function register(self)
   others(self)
+  files.tidy(self:path "records")
   local name
   repeat name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff)) until not posix.is_file(worker_path(self, name))
   local lock, message = posix.try_lock(worker_path(self, name))
