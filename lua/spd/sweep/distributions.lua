@@ -172,6 +172,17 @@ end
 --- distributions.at(parameter, i) -> value i, from 1, in a grid
 function distributions.at(parameter, i) return kinds[parameter.distribution].at(parameter, i) end
 
+--- distributions.extremes(parameter) -> list of {value =}
+-- Values that a config must accept if it is to accept all: those of a list, else the least and the largest; none where
+-- there is no least and largest.
+function distributions.extremes(parameter)
+  local count = distributions.count(parameter)
+  if parameter.choices then return parameter.choices end
+  if parameter.distribution == "constant" or not parameter.min then return {} end
+  if count then return {{value = distributions.at(parameter, 1)}, {value = distributions.at(parameter, count)}} end
+  return {{value = distributions.quantile(parameter, 0.0)}, {value = distributions.quantile(parameter, 1.0)}}
+end
+
 --- distributions.quantile(parameter, u) -> value
 -- The value at u in (0, 1) of the distribution: with u uniform, a draw from it.
 function distributions.quantile(parameter, u) return kinds[parameter.distribution].quantile(parameter, u) end
