@@ -112,16 +112,12 @@ local function set_option(result, option, text)
   result[option.name] = value
 end
 
--- An option at words[i]; returns the index of the last word that belongs to it. complete: whether all arguments were
--- given, so that a word after an unknown option can only be its value.
-local function parse_option(result, usage, words, i, complete)
+-- An option at words[i]; returns the index of the last word that belongs to it.
+local function parse_option(result, usage, words, i)
   local name, value = words[i]:match("^%-%-([^=]+)=(.*)$")
-  name = name or words[i]:match("^%-%-(.+)$")
-  local option = option_named(usage, name)
+  local option = option_named(usage, name or words[i]:match("^%-%-(.+)$"))
   if not option then
-    local next_word = complete and words[i + 1]
-    if not value and next_word and not next_word:match("^%-%-") then value, i = next_word, i + 1 end
-    if not (value and usage.overrides) then unknown_option(usage, "--" .. name) end
+    if not (value and usage.overrides) then unknown_option(usage, (words[i]:gsub("=.*", ""))) end
     table.insert(result.overrides, name .. "=" .. value)
   elseif not option.value then
     if value then errors.raise(2, "--" .. option.name, ("takes no value, found '%s'"):format(value)) end
@@ -196,8 +192,7 @@ local KEY = "^[%a_][%w_.%-]*="
 -- Read a command line (the global `arg`). usage: {script =, summary =, arguments =, overrides =, options =}.
 --
 --     arguments   {name = "FILE", key = "files", many = true, optional = true, help =}, in their order
---     overrides   true: words key=value and --key=value, and after the arguments --key value, are collected in the
---                 result's list `overrides`
+--     overrides   true: words key=value and --key=value are collected in the result's list `overrides`
 --     options     {name = "threads", value = "N", kind = "text" | "count" | "list", least =, most =, help =};
 --                 without `value` a flag. `instead = WHY` marks one that stands instead of all arguments;
 --                 others may go with it only with `with_instead = true`
@@ -218,7 +213,7 @@ function cli.parse(words, usage)
       print(cli.help(usage))
       return nil
     elseif word:match("^%-%-") then
-      i = parse_option(result, usage, words, i, #positional >= #(usage.arguments or {}))
+      i = parse_option(result, usage, words, i)
     else
       unknown_option(usage, word)
     end

@@ -23,6 +23,19 @@ local FLAGS = "args_no_boolean_flags"
 
 -- ---- what macros stand for ----------------------------------------------------------------------
 
+-- How the command line of a sweep's program is read, if it is a script of ours that stands as a word of its own.
+local function usage_of(sweep)
+  local program, alone = sweep.program, false
+  for _, word in ipairs(sweep.command) do alone = alone or word == "${program}" end
+  local name = program and alone and program:match("[^/]*$")
+  for _, script in pairs(schema.decomposition_scripts) do
+    if name == script then return cli.experiment(program, "") end
+  end
+  for _, script in pairs(schema.training_scripts) do
+    if name == script then return cli.target_training(program, "") end
+  end
+end
+
 -- All values as one object, for args_json: groups of parameters are objects in it.
 local function object_of(sweep, values)
   local paths, object = {}, {}
@@ -58,25 +71,26 @@ local function without_equals(leaves)
   return words
 end
 
-local function without_flags(leaves)
+-- flag: what stands for a value that is true.
+local function without_false(leaves, flag)
   local words = {}
   for _, leaf in ipairs(leaves) do
-    if leaf.value == true then
-      words[#words + 1] = "--" .. leaf.key
-    elseif leaf.value ~= false then
-      words[#words + 1] = "--" .. leaf.key .. "=" .. leaf.word
-    end
+    local form = leaf.value == true and flag or "--%s=%s"
+    if leaf.value ~= false then words[#words + 1] = form:format(leaf.key, leaf.word) end
   end
   return words
 end
 
+-- Scripts of ours know --key=value only, and are given that whatever form is asked for.
 local function lists_of(sweep, values, settings)
-  local leaves = leaves_of(values)
+  local leaves, ours = leaves_of(values), usage_of(sweep) ~= nil
+  local args = each(leaves, "--%s=%s")
   return {
     env = {ENV}, interpreter = {core.posix.executable()}, program = {sweep.program},
-    args = each(leaves, "--%s=%s"), args_no_hyphens = each(leaves, "%s=%s"),
-    args_append_hydra = each(leaves, "+%s=%s"), args_override_hydra = each(leaves, "++%s=%s"),
-    args_no_equals = without_equals(leaves), args_no_boolean_flags = without_flags(leaves),
+    args = args, args_no_hyphens = each(leaves, "%s=%s"), args_no_equals = ours and args or without_equals(leaves),
+    args_append_hydra = ours and args or each(leaves, "+%s=%s"),
+    args_override_hydra = ours and args or each(leaves, "++%s=%s"),
+    args_no_boolean_flags = without_false(leaves, ours and "--%s=%s" or "--%s"),
     args_json = {object_of(sweep, values)}, args_json_file = {settings.folder .. "/args.json"},
   }
 end
@@ -105,7 +119,8 @@ end
 -- ${args_json_file}). values: of the trial, from a sampler. settings: {folder = the trial's folder}.
 --
 -- ${interpreter} is this program. Values are printed as W&B prints them as far as our scripts read them (see
--- spd.sweep.values); a parameter in a group is --group.key=value, as they take it; JSON has the group as an object.
+-- spd.sweep.values); a parameter in a group is --group.key=value, as they take it, and so is every form but
+-- args_no_hyphens and JSON where the program is a script of ours. JSON has the group as an object.
 function command.words(sweep, values, settings)
   local lists, used, words, files = lists_of(sweep, values, settings), macros.used(sweep.command), {}, {}
   for _, word in ipairs(sweep.command) do
@@ -119,19 +134,6 @@ end
 -- ---- checking it against a config ---------------------------------------------------------------
 
 local CHECKED = 10 -- trials of which all values are tried together
-
--- How the command line of a sweep's program is read, if it is a script of ours that stands as a word of its own.
-local function usage_of(sweep)
-  local program, alone = sweep.program, false
-  for _, word in ipairs(sweep.command) do alone = alone or word == "${program}" end
-  local name = program and alone and program:match("[^/]*$")
-  for _, script in pairs(schema.decomposition_scripts) do
-    if name == script then return cli.experiment(program, "") end
-  end
-  for _, script in pairs(schema.training_scripts) do
-    if name == script then return cli.target_training(program, "") end
-  end
-end
 
 -- What loads a file that is a config of ours, or nil.
 local function loader_of(path)
