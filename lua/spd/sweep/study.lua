@@ -105,7 +105,9 @@ local function register(self)
   others(self)
   files.tidy(self:path "records")
   local name
-  repeat name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff)) until not posix.is_file(worker_path(self, name))
+  repeat
+    name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff))
+  until not posix.is_file(worker_path(self, name))
   local lock, message = posix.try_lock(worker_path(self, name))
   if not lock then errors.raise(1, worker_path(self, name), message or "is locked") end
   self.worker, self.held = name, lock
@@ -292,8 +294,8 @@ end
 
 --- study:recent(count) -> list of the trials that ended last, the latest first
 function Study:recent(count)
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL ORDER BY ended DESC, number DESC LIMIT ?",
-    count))
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL " ..
+    "ORDER BY ended DESC, number DESC LIMIT ?", count))
 end
 
 --- study:best() -> the trial with the best metric, or nil
