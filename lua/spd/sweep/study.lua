@@ -252,8 +252,8 @@ local function new_trial(self)
 end
 
 --- study:claim() -> trial, or nil
--- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is none
--- now; study:is_complete() tells whether there may be one later.
+-- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is
+-- none now; study:is_complete() tells whether there may be one later.
 function Study:claim()
   return database.transaction(self.db, function()
     void_claims(self)
@@ -302,7 +302,7 @@ end
 function Study:best()
   if not self.sweep.metric then return nil end
   local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE metric IS NOT NULL AND state <> 'failed' " ..
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
     "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
 end
 
