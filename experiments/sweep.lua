@@ -77,12 +77,11 @@ local study <close> = study_module.open{
 }
 local readings = measured.readings(study)
 local display = board.new{study = study, readings = readings, quiet = options.quiet}
-local ok, problem = pcall(worker.run, {
-  study = study, jobs = jobs, threads = threads, display = display, readings = readings,
-})
-if not ok then
-  study:discard()
-  error(problem, 0)
+do
+  local undo <close> = setmetatable({}, {__close = function(_, problem)
+    if problem then study:discard() end
+  end})
+  worker.run{study = study, jobs = jobs, threads = threads, display = display, readings = readings}
 end
 display:update()
 if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the same command goes on") end
