@@ -66,8 +66,8 @@ describe("trial.apply", function()
     for _, name in ipairs{"out", "resume"} do
       local ok, err = pcall(trial.apply, {overrides = {}, [name] = "x"}, {folder = folder, overrides = {}})
       assert.is_false(ok)
-      assert.same({2, "--" .. name .. ": a trial of a sweep has a folder of its own (leave it out of the sweep's command)"},
-        {err.status, err.message})
+      assert.equal(2, err.status)
+      assert.matches("^%-%-" .. name .. ": a trial of a sweep has a folder of its own", err.message)
     end
   end)
 
