@@ -183,16 +183,13 @@ end)
 
 describe("configs/", function()
   local config = require "spd.config"
-  local definition = require "spd.sweep.definition"
 
   for _, path in ipairs(files_below("configs", ".yaml")) do
     it(path .. " loads without a warning", function()
       local kind = path:match("/targets/tms") and "tms" or path:match("/targets/resid_mlp") and "residual_mlp"
         or path:match("/targets/lm") and "lm"
       local resolved, warnings
-      if path:match "/sweeps/" then
-        resolved, warnings = definition.read(path)
-      elseif kind then
+      if kind then
         resolved, warnings = config.load_target(path, kind)
       else
         resolved, warnings = config.load(path)
