@@ -26,7 +26,8 @@ describe("the display of a sweep", function()
       local failed = number == 7
       study.db:run("INSERT INTO trials (number, state, parameters, seconds, ended, metric, problem) " ..
         "VALUES (?, ?, ?, 10.0, 1, ?, ?)", number, failed and "failed" or "finished",
-        ('[{"key":"lr","value":%g},{"key":"C","value":20}]'):format((number + 1) / 4), not failed and number / 100 or nil,
+        ('[{"key":"lr","value":%g},{"key":"C","value":20}]'):format((number + 1) / 4),
+        not failed and number / 100 or nil,
         failed and "so\tsorry" or nil)
     end
     for number = 20, 21 do
