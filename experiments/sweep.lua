@@ -88,7 +88,8 @@ if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the sa
 local drawn, reason = results.write(study)
 if not options.quiet then
   if not drawn then warn("figures: " .. reason) end
-  local unreported = results.warning(study)
+  local failed, unreported = study:counts().failed, results.warning(study)
+  if failed > 0 then warn(("failed trials: %d (what they printed is in %s/logs)"):format(failed, directory)) end
   if unreported then warn(unreported) end
   print(ranking.table(sweep, study:trials(), SHOWN))
 end
