@@ -114,7 +114,7 @@ test: setup ## build and run the quick specs
 	@$(MAKE) all double
 	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS)
 
-test-all: setup ## run the slow specs as well, one of which needs a browser
+test-all: setup ## run the slow specs as well, some of which need a browser
 	@sh spec/support/setup.sh $(DEBIAN_BROWSER)
 	@$(MAKE) all double
 	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS) --run-slow
