@@ -76,6 +76,27 @@ describe("ranking", function()
   end)
 end)
 
+describe("the axis of a list of values", function()
+  local figures = require "spd.figures"
+  local draw = figures.swept_parameter
+
+  after_each(function() figures.swept_parameter = draw end)
+
+  it("has numbers ascending, then the others", function()
+    local subjects = {}
+    figures.swept_parameter = function(path, subject)
+      subjects[path] = subject
+      return true
+    end
+    ranking.draw(sweep_of "maximize", TRIALS, function(key) return key end)
+    assert.same({"1", "3", "null", "relu"}, subjects.act.categories)
+    assert.same({3, 2, 0}, subjects.act.x) -- of the trials 0, 2, 4
+    assert.same({0.5, 0.75, 0.25}, subjects.act.y)
+    assert.equal("3 of 6 trials have no result", subjects.act.note)
+    assert.same({true, true}, {subjects.lr.log_x, subjects.lr.maximize})
+  end)
+end)
+
 describe("the figure of a swept parameter", function()
   local function script_of(subject)
     subject.name, subject.metric = subject.name or "lr", "loss"
