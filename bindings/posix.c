@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -59,6 +58,13 @@ void spdL_push_executable(lua_State *L) {
 
 static int posix_executable(lua_State *L) {
   spdL_push_executable(L);
+  return 1;
+}
+
+static int posix_working_directory(lua_State *L) {
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof path) == NULL) return refused(L);
+  lua_pushstring(L, path);
   return 1;
 }
 
@@ -211,6 +217,13 @@ static int lock_close(lua_State *L) {
   return 0;
 }
 
+/* Ask for a lock on a whole file that belongs to the open file, as flock's does, but of the kind that SQLite uses: it
+** holds between the nodes of a cluster wherever a database does. */
+static bool ask_for_lock(int file) {
+  const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(file, F_OFD_SETLK, &whole) == 0;
+}
+
 /* True once the lock is held; else errno: EWOULDBLOCK where it is not to be waited for. Waits by asking again. Signals
 ** are let in only while it pauses, so that one ends it whenever it comes. */
 static bool wait_for_lock(int file, bool wait) {
@@ -220,9 +233,8 @@ static bool wait_for_lock(int file, bool wait) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, &before);
-  bool held = flock(file, LOCK_EX | LOCK_NB) == 0;
-  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0)
-    held = flock(file, LOCK_EX | LOCK_NB) == 0;
+  bool held = ask_for_lock(file);
+  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0) held = ask_for_lock(file);
   const int reason = errno;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = reason;
@@ -288,6 +300,8 @@ static const spdL_function functions[] = {
     {"sleep", posix_sleep, "sleep(seconds)\nWait; a signal ends it early."},
     {"pid", posix_pid, "pid() -> n\nThe number of this process."},
     {"executable", posix_executable, "executable() -> path\nThe program that runs this code, links resolved."},
+    {"working_directory", posix_working_directory,
+     "working_directory() -> path, or nil and the reason\nThe folder that relative paths begin at."},
     {"peak_memory_mb", spdL_peak_memory_mb,
      "peak_memory_mb() -> MiB\nThe most resident memory of this process so far."},
     {"memory_available_bytes", spdL_memory_available_bytes,

@@ -6,6 +6,8 @@ local host = os.getenv("SPDLUA") or "./spdlua"
 --- A Lua program in a process of its own: status, stdout, stderr.
 local function lua(program, ...) return posix.run({ host, "-", ... }, { stdin = program }) end
 
+local function absolute(path) return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path end
+
 describe("core.posix", function()
   local base
 
@@ -26,6 +28,12 @@ describe("core.posix", function()
     local file <close> = assert(io.open(base .. "/" .. name, "rb"))
     return file:read("a")
   end
+
+  it("knows the folder that it works in", function()
+    local program = "print(require('spd.core').posix.working_directory())"
+    local status, out = posix.run { "env", "--chdir=" .. base, absolute(host), "-e", program }
+    assert.same({ 0, base .. "\n" }, { status, out })
+  end)
 
   describe("files", function()
     it("tells files, folders and nothing apart", function()
@@ -125,6 +133,16 @@ describe("core.posix", function()
       local held <close> = assert(posix.lock(path))
       assert.is_userdata(held)
       other:close()
+    end)
+
+    -- Those of SQLite, which hold between the nodes of a cluster that share a file system.
+    it("is one of fcntl's, which belongs to the open file", function()
+      local path = base .. "/lock"
+      local held <close> = assert(posix.lock(path))
+      assert.is_userdata(held)
+      local _, inode = posix.run { "stat", "--format=%i", path }
+      local file <close> = assert(io.open("/proc/locks"))
+      assert.matches("OFDLCK +ADVISORY +WRITE[^\n]*:" .. inode:match("%d+") .. " 0 EOF", file:read("a"))
     end)
 
     it("does not wait on after a signal", function()
