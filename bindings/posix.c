@@ -90,6 +90,13 @@ static int posix_terminal_width(lua_State *L) {
   return 1;
 }
 
+static int posix_terminal_height(lua_State *L) {
+  struct winsize size;
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0;
+  lua_pushinteger(L, known ? size.ws_row : 24);
+  return 1;
+}
+
 /* ---- files and folders --------------------------------------------------------------------- */
 
 static bool has_mode(const char *path, mode_t mode) {
@@ -310,6 +317,8 @@ static const spdL_function functions[] = {
      "is_terminal(n) -> boolean\nWhether file descriptor n (1: stdout, 2: stderr) is a terminal."},
     {"terminal_width", posix_terminal_width,
      "terminal_width() -> columns\nWidth of the terminal on stdout, 80 if unknown."},
+    {"terminal_height", posix_terminal_height,
+     "terminal_height() -> lines\nHeight of the terminal on stdout, 24 if unknown."},
     {"is_directory", posix_is_directory, "is_directory(path) -> boolean"},
     {"is_file", posix_is_file, "is_file(path) -> boolean\nWhether there is a regular file."},
     {"list_directory", posix_list_directory, "list_directory(path) -> names, or nil and the reason"},
@@ -342,6 +351,10 @@ static const spdL_function functions[] = {
      "start(words) -> program; or nil and the reason\n"
      "Run a program without a shell, beside this one and without input. program:poll() gives nothing while it runs, then\n"
      "once what run gives; program:terminate() asks it to end, as closing or losing it does."},
+    {"wait", spdL_wait_programs,
+     "wait(programs, seconds)\n"
+     "Wait until one of the started programs ends, so long at most; a signal ends it early. None may have been seen to\n"
+     "end. What they print is not taken meanwhile: for programs that write to files."},
     {NULL, NULL, NULL}};
 
 static const luaL_Reg lock_metamethods[] = {

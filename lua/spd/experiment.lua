@@ -14,6 +14,7 @@ local optimize = require "spd.optimize"
 local progress = require "spd.progress"
 local run_module = require "spd.run"
 local target = require "spd.target"
+local trial = require "spd.trial"
 local posix = core.posix
 
 local experiment = {}
@@ -220,9 +221,10 @@ local function finish(subject, run, options)
 end
 
 --- experiment.decompose(kind, options)
--- Run or resume a decomposition as a command line asks for it (see cli.experiment), and print where its results
--- are.
+-- Run or resume a decomposition as a command line asks for it (see cli.experiment), or a sweep whose trial this is
+-- (see spd.trial), and print where its results are.
 function experiment.decompose(kind, options)
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local function load(path)
     if path then return load_config(kind, path, {}) end
@@ -252,6 +254,7 @@ end
 function experiment.train_target(settings)
   local options = cli.parse(arg, cli.target_training(settings.script, settings.summary))
   if not options then return end
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local config, warnings = config_module.load_target(options.config, settings.kind, options.overrides)
   warn_all(warnings, options.quiet)
@@ -323,6 +326,7 @@ function experiment.decompose_own(settings)
   check_own_settings(settings)
   local options = cli.parse(arg, cli.own_experiment(settings.script, settings.summary))
   if not options then return end
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local case = experiment.case_name(settings.script)
   local function load(path)
