@@ -5,9 +5,9 @@ CC ?= cc
 MODE ?= release
 PEER_PYTHON ?= build/peer/bin/python
 
-PACKAGES := lua5.4 openblas yaml-0.1 jansson libpcre2-8 libutf8proc
+PACKAGES := lua5.4 openblas yaml-0.1 jansson libpcre2-8 libutf8proc sqlite3
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config git lua5.4 liblua5.4-dev libopenblas-dev libyaml-dev libjansson-dev libpcre2-dev \
-  libutf8proc-dev libreadline-dev lua-cjson lua-busted lua-filesystem gnuplot-nox
+  libutf8proc-dev libsqlite3-dev libreadline-dev lua-cjson lua-busted lua-filesystem gnuplot-nox
 DEBIAN_BROWSER := chromium
 DEBIAN_CLUSTER := slurmctld slurmd slurm-client munge
 DEBIAN_TOOLS := clang-format cppcheck lua-check

@@ -47,11 +47,7 @@ static int error_tostring(lua_State *L) {
   return 1;
 }
 
-int spdL_error(lua_State *L, int status, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  lua_pushvfstring(L, format, arguments);
-  va_end(arguments);
+void spdL_push_error(lua_State *L, int status) {
   lua_createtable(L, 0, 2);
   lua_insert(L, -2);
   lua_setfield(L, -2, "message");
@@ -62,6 +58,14 @@ int spdL_error(lua_State *L, int status, const char *format, ...) {
     lua_setfield(L, -2, "__tostring");
   }
   lua_setmetatable(L, -2);
+}
+
+int spdL_error(lua_State *L, int status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  spdL_push_error(L, status);
   return lua_error(L);
 }
 
@@ -239,5 +243,6 @@ int OPEN(lua_State *L) {
   spdL_open_yaml(L);
   spdL_open_text(L);
   spdL_open_posix(L);
+  spdL_open_sqlite(L);
   return 1;
 }

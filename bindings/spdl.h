@@ -47,7 +47,9 @@ spd_context *spdL_context(lua_State *L);
 /* Raise an error object {status =, message =}; status is the exit status it stands for: 2 for bad
 ** usage, config or input file, 1 for a failure while running. Formats as lua_pushfstring. */
 int spdL_error(lua_State *L, int status, const char *format, ...);
-/* The same with the context's last error as the message. */
+/* An object like that made of the message on top of the stack, in its place, for one that says more than these two. */
+void spdL_push_error(lua_State *L, int status);
+/* spdL_error with the context's last error as the message. */
 int spdL_core_error(lua_State *L, int status);
 /* A mistake in a call: a Lua error with position, and the context's last error as its text. */
 int spdL_call_error(lua_State *L);
@@ -95,5 +97,6 @@ void spdL_open_safetensors(lua_State *L);
 void spdL_open_yaml(lua_State *L);
 void spdL_open_text(lua_State *L);
 void spdL_open_posix(lua_State *L);
+void spdL_open_sqlite(lua_State *L);
 
 #endif

@@ -239,6 +239,7 @@ end
 local function overview()
   return introduction .. "\nFunctions of spd:\n" .. of_groups() ..
     "\n  spd.posix     files, locks, programs, the terminal: help(spd.posix)" ..
+    "\n  spd.sqlite    databases: help(spd.sqlite)" ..
     "\n\nModules, spd.NAME:\n" .. of_modules()
 end
 
