@@ -1,6 +1,6 @@
 --- Run a sweep: the trials of a sweep file of Weights & Biases, side by side, in a study that can be gone on with.
 --
---     spdlua experiments/sweep.lua configs/sweeps/tms.yaml [--jobs N] [--out DIR] [--dry-run]
+--     spdlua experiments/sweep.lua configs/sweeps/tms.yaml [--jobs N] [--out DIR] [--dry-run] [--slurm]
 --
 -- Any number of these processes can work on one study. The same command goes on where it was stopped.
 local board = require "spd.sweep.board"
@@ -13,6 +13,7 @@ local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local measured = require "spd.sweep.measured"
 local sampling = require "spd.sweep.sampling"
+local slurm = require "spd.sweep.slurm"
 local study_module = require "spd.sweep.study"
 local worker = require "spd.sweep.worker"
 
@@ -29,6 +30,8 @@ local options = cli.parse(arg, {
       help = "threads of each trial (default: its share of the cores); no result depends on it",
     },
     {name = "rebuild", help = "make a damaged study.db again, from records/"},
+    {name = "no-wait", help = "end when no trial is left to begin; do not wait for those that other processes run"},
+    slurm.option, slurm.more_options,
     {name = "quiet", help = "print errors and the last line only"},
   },
 })
@@ -67,15 +70,27 @@ local function dry_run()
 end
 
 if options["dry-run"] then return dry_run() end
+local submission = slurm.submission(options, {folder = directory, script = arg[0], trials = sampler:count()})
 
 local guard <close> = interrupts.catch()
 local study <close> = study_module.open{
   directory = directory, sweep = sweep, text = files.read(options.sweep), sampler = sampler, rebuild = options.rebuild,
+  network = submission ~= nil,
 }
+if submission then
+  local submitted, job = pcall(slurm.submit, submission)
+  if not submitted then
+    study:discard()
+    error(job, 0)
+  end
+  say(slurm.advice(submission, job))
+  print("study: " .. directory)
+  return
+end
 local readings = measured.readings(study)
 local display = board.new{study = study, readings = readings, quiet = options.quiet}
 local ok, problem = pcall(worker.run, {
-  study = study, jobs = jobs, threads = threads, display = display, readings = readings,
+  study = study, jobs = jobs, threads = threads, display = display, readings = readings, leave = options["no-wait"],
 })
 if not ok then
   study:discard()

@@ -113,7 +113,7 @@ end
 --- Start a cluster in a folder, which should have a short name: sockets are in it.
 function M.start(folder)
   local self = setmetatable({folder = folder, daemons = {}}, Cluster)
-  for _, name in ipairs{"state", "spool"} do assert(posix.make_directory(folder .. "/" .. name)) end
+  for _, name in ipairs{"state", "spool"} do assert(posix.make_directory(folder .. "/" .. name, true)) end
   experiment.write(folder .. "/slurm.conf", configuration(folder))
   experiment.run{"sh", "-c", "umask 077 && head -c 128 /dev/urandom > " .. folder .. "/munge.key"}
   start_daemon(self, "munged", "--foreground", "--socket=" .. folder .. "/munge.socket",

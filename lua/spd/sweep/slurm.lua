@@ -1,20 +1,22 @@
 --- A sweep as a job array of a Slurm cluster: each task works on trials until none is left.
 --
 -- Tasks share nothing but the study's folder. It has to be on a file system that all nodes see, with fcntl locks that
--- hold between them: those of the database and of the trials are of that kind.
+-- hold between them: those of the database and of the processes are of that kind.
 local errors = require "spd.errors"
 local files = require "spd.files"
 local posix = require("spd.core").posix
 
 local slurm = {}
 
---- slurm.options: the options of a command line, for its description.
-slurm.options = {
-  {name = "slurm", help = "submit the trials to Slurm as an array of N tasks (--jobs) instead of running them here"},
-  {
-    name = "slurm-options", value = "WORDS", kind = "words",
-    help = "options of sbatch: --slurm-options \"--partition=cpu --time=2:00:00 --cpus-per-task=4\"",
-  },
+--- slurm.option: of a command line, for its description.
+slurm.option = {
+  name = "slurm", help = "submit an array of N tasks to Slurm instead (--jobs; default: a task per trial)",
+}
+
+--- slurm.more_options: of a command line, for its description.
+slurm.more_options = {
+  name = "slurm-options", value = "WORDS", kind = "words",
+  help = "options of sbatch, such as \"--partition=cpu --time=2:00:00 --cpus-per-task=4\"",
 }
 
 -- ---- the user's words for sbatch ----------------------------------------------------------------
@@ -38,19 +40,12 @@ function slurm.words(text)
   return words
 end
 
---- slurm.require_sbatch()
--- An error of status 2 where there is no sbatch.
-function slurm.require_sbatch()
-  local status, reason = posix.run{"sbatch", "--version"}
-  if not status then errors.raise(2, "sbatch", reason, "--slurm needs a machine that submits jobs to Slurm") end
-end
-
 -- ---- the batch script ---------------------------------------------------------------------------
 
 local SCRIPT = [=[
 #!/bin/sh
-# A task of the sweep in @{folder}: it works on trials until none is left. Written and submitted by sweep.lua --slurm;
-# this submits it again:
+# A task of the sweep in @{folder}:
+# it works on trials until none is left. Written and submitted by sweep.lua --slurm; this submits it again:
 #   @{command}
 #SBATCH --job-name=@{name}
 #SBATCH --array=1-@{tasks}
@@ -65,7 +60,8 @@ local SCRIPT = [=[
 trap 'signalled=yes; limit=yes; kill -TERM "$worker"' USR1
 trap 'signalled=yes' TERM
 
-@{worker} --threads "${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" &
+@{worker} \
+  --out @{out} --jobs 1 --threads @{threads} --no-wait --quiet &
 worker=$!
 
 signalled=yes
@@ -93,59 +89,90 @@ local function absolute(path)
   return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path
 end
 
-local function script_path(settings) return absolute(settings.folder) .. "/slurm.sh" end
-
-local function sbatch_words(settings)
-  local words = table.move(settings.words, 1, #settings.words, 3, {"sbatch", "--parsable"})
-  words[#words + 1] = script_path(settings)
-  return words
-end
-
--- The batch script of a job array.
-local function script(settings)
-  local folder = absolute(settings.folder)
+-- The batch script of a job array. The sweep file that tasks read is the study's copy, which nobody edits.
+local function batch_script(submission)
+  local folder = submission.folder
   local values = {
-    folder = folder, directory = directive(posix.working_directory()), tasks = settings.tasks,
-    name = directive(folder:match "[^/]*$"), command = quoted(sbatch_words(settings)),
-    output = directive(folder:gsub("%%", "%%%%") .. "/logs/slurm-%A_%a.out"),
-    worker = quoted{posix.executable(), absolute(settings.script), settings.sweep, "--out", folder, "--jobs", "1",
-      "--quiet"},
+    folder = folder, command = quoted(submission.command), tasks = submission.tasks,
+    name = directive(folder:match "[^/]*$"), directory = directive(posix.working_directory()),
+    output = directive(folder:gsub("%%", "%%%%") .. "/logs/slurm-%A_%a.out"), out = quoted{folder},
+    worker = quoted{posix.executable(), absolute(submission.script), folder .. "/sweep.yaml"},
+    threads = submission.threads or '"${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"',
   }
-  for _, value in pairs(values) do
-    if tostring(value):find "%c" then
-      errors.raise(2, value:gsub("%c", "?"), "has a control character, which no batch script can name")
-    end
-  end
   return (SCRIPT:gsub("@{(%w+)}", values))
 end
 
+local function check_names(...)
+  for _, name in ipairs{...} do
+    if name:find "%c" then
+      errors.raise(2, (name:gsub("%c", "?")), "no batch script can name what has a control character")
+    end
+  end
+end
+
 -- ---- submitting ---------------------------------------------------------------------------------
+
+local function count_tasks(options, trials)
+  if not options.jobs and not trials then
+    errors.raise(2, "--slurm", "the trials of this sweep have no end", "--jobs N is how many tasks there are to be")
+  end
+  return options.jobs or trials
+end
+
+local function require_sbatch()
+  local status, reason = posix.run{"sbatch", "--version"}
+  if not status then errors.raise(2, "sbatch", reason, "--slurm needs a machine that submits jobs to Slurm") end
+end
+
+--- slurm.submission(options, {folder =, script =, trials =}) -> submission, or nil without --slurm
+-- What is to be submitted, checked as far as it can be before the study is made. options: of the command line of
+-- `script`, sweep.lua. folder: the study's. trials: how many there will be; nil where there is no end.
+function slurm.submission(options, study)
+  local more = options["slurm-options"]
+  if not options.slurm then
+    if more then errors.raise(2, "--slurm-options", "without --slurm") end
+    return nil
+  end
+  local submission = {
+    folder = absolute(study.folder:gsub("(.)/+$", "%1")), script = study.script, sweep = options.sweep,
+    threads = options.threads, tasks = count_tasks(options, study.trials),
+    command = table.pack("sbatch", "--parsable", table.unpack(slurm.words(more or ""))),
+  }
+  table.insert(submission.command, submission.folder .. "/slurm.sh")
+  check_names(submission.folder, posix.working_directory(), study.script, posix.executable())
+  submission.text = batch_script(submission)
+  require_sbatch()
+  return submission
+end
 
 -- What sbatch said, in a line.
 local function said(text)
   return (text:gsub("sbatch: ", ""):gsub("error: ", ""):gsub("%s+$", ""):gsub("%c+", "; "))
 end
 
---- slurm.submit{folder =, sweep =, script =, tasks =, words =} -> job
--- Write the batch script slurm.sh into the study's folder and submit it: `tasks` tasks, each of which is the script,
--- sweep.lua, on that sweep file with --jobs 1. words: more for sbatch. job: its number, as text.
-function slurm.submit(settings)
-  files.make_directory(settings.folder .. "/logs")
-  files.write(script_path(settings), script(settings))
-  local status, output, messages = posix.run(sbatch_words(settings))
-  if not status then errors.raise(1, "sbatch", output) end
+--- slurm.submit(submission) -> job
+-- Write the batch script, slurm.sh, into the study's folder and submit it. job: its number, as text.
+function slurm.submit(submission)
+  local path = submission.folder .. "/slurm.sh"
+  files.make_directory(submission.folder .. "/logs")
+  files.write(path, submission.text)
+  local status, output, messages = posix.run(submission.command)
   local job = status == 0 and output:match "^%d+"
-  if not job then errors.raise(1, "sbatch", said(messages), "the same command tries again") end
-  return job
+  if job then return job end
+  os.remove(path)
+  errors.raise(1, "sbatch", status and said(messages) or output)
 end
 
---- slurm.advice(job, settings) -> text
--- How to watch the job, look at the study, and cancel.
-function slurm.advice(job, settings)
-  return ("Slurm job %s: %d tasks; their messages are in %s/logs\n"):format(job, settings.tasks, settings.folder) ..
-    ("to watch:  squeue -j %s\n"):format(job) ..
-    ("to look:   spdlua %s\n"):format(quoted{settings.script, settings.sweep, "--out", settings.folder}) ..
-    ("to cancel: scancel %s"):format(job)
+--- slurm.advice(submission, job) -> text
+-- How to watch the job, take part, and cancel.
+function slurm.advice(submission, job)
+  return table.concat({
+    ("Slurm job %s: %d tasks; their messages are in %s/logs"):format(job, submission.tasks, submission.folder),
+    "to watch:    squeue -j " .. job,
+    "to cancel:   scancel " .. job,
+    "to take part, and see all trials:",
+    "  spdlua " .. quoted{submission.script, submission.sweep, "--out", submission.folder},
+  }, "\n")
 end
 
 return slurm

@@ -34,59 +34,99 @@ describe("slurm.words", function()
   end)
 end)
 
-describe("slurm.submit", function()
-  local folder
+describe("slurm.submission", function()
+  local study = {folder = "out/study", script = "experiments/sweep.lua", trials = 3}
 
-  before_each(function() folder = experiment.make_folder() end)
+  it("is nothing without --slurm, which its options need", function()
+    assert.is_nil(slurm.submission({}, study))
+    assert.equal("--slurm-options: without --slurm", (refused(slurm.submission, {["slurm-options"] = "-n1"}, study)))
+  end)
+
+  it("needs a number of tasks where trials have no end", function()
+    assert.equal("--slurm: the trials of this sweep have no end (--jobs N is how many tasks there are to be)",
+      (refused(slurm.submission, {slurm = true}, {folder = "out/study"})))
+  end)
+
+  it("refuses names that no line of a script can hold", function()
+    local message = refused(slurm.submission, {slurm = true}, {folder = "out/a\nb", script = study.script, trials = 3})
+    assert.matches("/out/a%?b: no batch script can name what has a control character$", message)
+  end)
+end)
+
+describe("sweep.lua --slurm", function()
+  local folder, sweep
+
+  before_each(function()
+    folder = experiment.make_folder()
+    sweep = folder .. "/it's one.yaml"
+    experiment.write(sweep, "program: none.lua\nmethod: grid\nparameters: {seed: {values: [0, 1, 2]}}\n")
+  end)
   after_each(function() experiment.remove_folder(folder) end)
 
-  -- Submit in a process that finds this program as sbatch, or none.
-  local function submit(sbatch, words)
+  -- Run it with this program as sbatch, or none.
+  local function submit(sbatch, ...)
     assert(posix.make_directory(folder .. "/bin"))
     if sbatch then
       experiment.write(folder .. "/bin/sbatch", "#!/bin/sh\n" .. sbatch)
       experiment.run{"chmod", "+x", folder .. "/bin/sbatch"}
     end
-    local program = [[
-      package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
-      local slurm = require "spd.sweep.slurm"
-      slurm.require_sbatch()
-      local settings = {folder = arg[1], sweep = "it's one.yaml", script = "experiments/sweep.lua", tasks = 3}
-      settings.words = slurm.words(arg[2])
-      local job = slurm.submit(settings)
-      print(slurm.advice(job, settings))]]
-    return posix.run({"env", "PATH=" .. folder .. "/bin", experiment.host, "-", folder, words or ""}, {stdin = program})
+    return experiment.run{"env", "PATH=" .. folder .. "/bin", experiment.host, "experiments/sweep.lua", sweep, "--out",
+      folder .. "/study", "--slurm", ...}
   end
 
-  it("submits the batch script in the study's folder, and says what can be done then", function()
-    local status, out, err = submit('printf "%s\\n" "$@" >&2; echo "17;cluster"', "--time=5 -p cpu")
-    assert.same({0, ""}, {status, (err:gsub(".*slurm.sh\n", ""))})
-    assert.equal(table.concat({
-      "Slurm job 17: 3 tasks; their messages are in " .. folder .. "/logs", "to watch:  squeue -j 17",
-      "to look:   spdlua experiments/sweep.lua 'it'\\''s one.yaml' --out " .. folder, "to cancel: scancel 17", "",
-    }, "\n"), out)
+  it("submits a batch script in the study's folder, and says what can be done then", function()
+    local status, out, message = submit('echo "$@" > "${0%bin/sbatch}words"; echo "17;cluster"', "--slurm-options",
+      "--time=5 -p cpu")
+    assert.same({0, ""}, {status, message})
+    assert.equal("--parsable --time=5 -p cpu " .. folder .. "/study/slurm.sh\n", experiment.read(folder .. "/words"))
+    assert.equal(([[
+Slurm job 17: 3 tasks; their messages are in FOLDER/study/logs
+to watch:    squeue -j 17
+to cancel:   scancel 17
+to take part, and see all trials:
+  spdlua experiments/sweep.lua 'FOLDER/it'\''s one.yaml' --out FOLDER/study
+study: FOLDER/study
+]]):gsub("FOLDER", folder), out)
   end)
 
   it("writes a script that names all by absolute paths", function()
-    submit "echo 17"
-    local text, here = experiment.read(folder .. "/slurm.sh"), posix.working_directory()
+    submit("echo 17", "--jobs", "2")
+    local text, here = experiment.read(folder .. "/study/slurm.sh"), posix.working_directory()
     local function has(part) assert.is_truthy(text:find(part, 1, true), part .. "\nin\n" .. text) end
     has('\n#SBATCH --chdir="' .. here .. '"\n')
-    has("\n#SBATCH --array=1-3\n")
-    has('\n#SBATCH --output="' .. folder .. '/logs/slurm-%A_%a.out"\n')
-    has("/spdlua " .. here .. "/experiments/sweep.lua 'it'\\''s one.yaml' --out " .. folder .. " --jobs 1 --quiet")
-    assert.equal(0, (posix.run{"sh", "-n", folder .. "/slurm.sh"}))
-    assert.is_true(posix.is_directory(folder .. "/logs"))
+    has("\n#SBATCH --array=1-2\n")
+    has('\n#SBATCH --output="' .. folder .. '/study/logs/slurm-%A_%a.out"\n')
+    has("/spdlua " .. here .. "/experiments/sweep.lua " .. folder .. "/study/sweep.yaml \\\n  --out " .. folder)
+    assert.equal(0, (posix.run{"sh", "-n", folder .. "/study/slurm.sh"}))
   end)
 
-  it("says in a line that there is no sbatch", function()
-    local status, _, err = submit()
+  it("begins a study whose journal works on network folders, and leaves it so", function()
+    submit "echo 17"
+    local function journal()
+      local db <close> = core.sqlite.open(folder .. "/study/study.db", "read")
+      return db:rows("PRAGMA journal_mode")[1].journal_mode
+    end
+    assert.equal("delete", journal())
+    local status, _, message = experiment.run{experiment.host, "experiments/sweep.lua", sweep, "--out",
+      folder .. "/study", "--quiet"}
+    assert.equal(2, status) -- there is no such program
+    assert.matches("none%.lua", message)
+    assert.equal("delete", journal())
+  end)
+
+  it("says in a line that there is no sbatch, and makes nothing", function()
+    local status, _, message = submit()
     assert.same({2, "spdlua: sbatch: No such file or directory (--slurm needs a machine that submits jobs to Slurm)\n"},
-      {status, err})
+      {status, message})
+    assert.is_false(posix.is_directory(folder .. "/study"))
   end)
 
-  it("says in a line what sbatch said", function()
-    local status, _, err = submit "echo 'sbatch: error: no such thing: x\nsbatch: error: It failed' >&2; exit 1"
-    assert.same({1, "spdlua: sbatch: no such thing: x; It failed (the same command tries again)\n"}, {status, err})
+  it("says in a line what sbatch said, and leaves nothing", function()
+    local status, _, message = submit [[
+      [ "$1" = --version ] && exit
+      printf 'sbatch: error: no such thing: x\nsbatch: error: It failed\n' >&2
+      exit 1]]
+    assert.same({1, "spdlua: sbatch: no such thing: x; It failed\n"}, {status, message})
+    assert.is_false(posix.is_directory(folder .. "/study"))
   end)
 end)
