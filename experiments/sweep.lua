@@ -12,6 +12,8 @@ local experiment = require "spd.experiment"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local measured = require "spd.sweep.measured"
+local ranking = require "spd.sweep.ranking"
+local results = require "spd.sweep.results"
 local sampling = require "spd.sweep.sampling"
 local slurm = require "spd.sweep.slurm"
 local study_module = require "spd.sweep.study"
@@ -37,13 +39,12 @@ local options = cli.parse(arg, {
 })
 if not options then return end
 
-local function say(...)
-  if not options.quiet then print(...) end
-end
+local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
 local sweep, warnings = definition.read(options.sweep)
-for _, warning in ipairs(options.quiet and {} or warnings) do io.stderr:write("spdlua: warning: ", warning, "\n") end
+for _, warning in ipairs(options.quiet and {} or warnings) do warn(warning) end
 local sampler = sampling.new(sweep)
+command.check(sweep, sampler)
 local directory = options.out or "out/sweeps/" .. experiment.case_name(options.sweep)
 local jobs = options.jobs or 1
 local threads = options.threads or math.max(1, core.threads() // jobs)
@@ -72,6 +73,8 @@ end
 if options["dry-run"] then return dry_run() end
 local submission = slurm.submission(options, {folder = directory, script = arg[0], trials = sampler:count()})
 
+local SHOWN = 20 -- rows of the ranking
+
 local guard <close> = interrupts.catch()
 local study <close> = study_module.open{
   directory = directory, sweep = sweep, text = files.read(options.sweep), sampler = sampler, rebuild = options.rebuild,
@@ -96,7 +99,13 @@ if not ok then
   study:discard()
   error(problem, 0)
 end
-display:finish()
+display:update()
 if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the same command goes on") end
-say "done"
+local drawn, reason = results.write(study)
+if not options.quiet then
+  if not drawn then warn("figures: " .. reason) end
+  local unreported = results.warning(study)
+  if unreported then warn(unreported) end
+  print(ranking.table(sweep, study:trials(), SHOWN))
+end
 print("study: " .. directory)

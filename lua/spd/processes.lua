@@ -16,7 +16,9 @@ end
 
 -- The system is told to kill the process with its parent, which is only known to be told in time if that is still the
 -- parent afterwards. What it prints goes to a file.
-local BOUND = {"setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && log=$1 && shift && exec "$@" >"$log" 2>&1'}
+local BOUND = {
+  "setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && log=$1 && shift && exec "$@" >"$log" 2>&1',
+}
 
 --- processes.start_bound{words =, log = path, environment = table} -> program
 -- Start a program (see core.posix.start) that does not outlive this process, however that ends: it is killed with it.

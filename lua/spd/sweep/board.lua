@@ -43,13 +43,12 @@ local function aligned(rows, sides, width)
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
   end
-  for _, i in ipairs{#sides} do widths[i] = 1 end -- nothing follows the last one
   for k, row in ipairs(rows) do
     local cells = {}
     for i, cell in ipairs(row) do
       if widths[i] > 0 then
-        local form = sides[i] == LEFT and "%-" .. math.min(99, widths[i]) .. "s" or "%" .. math.min(99, widths[i]) .. "s"
-        cells[#cells + 1] = form:format(cell)
+        local blanks = (" "):rep(widths[i] - #cell)
+        cells[#cells + 1] = sides[i] == LEFT and cell .. blanks or blanks .. cell
       end
     end
     lines[k] = table.concat(cells, "  "):sub(1, width):gsub("%s+$", "")
@@ -124,8 +123,9 @@ function board.lines(self)
   local metric = self.study.sweep.metric
   local rows = {{"trial", "state", "step", "rate", metric and metric.name or "", "time", "values"}}
   local room = math.max(0, height - #lines - 2) -- a line for the heads, one for the cursor
+  local ended = self.study:recent(math.max(0, room - #running))
   for i = 1, math.min(room, #running) do rows[#rows + 1] = running_row(self, running[i]) end
-  for _, trial in ipairs(self.study:recent(math.max(0, room - #running))) do rows[#rows + 1] = ended_row(self, trial) end
+  for _, trial in ipairs(ended) do rows[#rows + 1] = ended_row(self, trial) end
   local table_lines = aligned(rows, SIDES, width)
   return table.move(table_lines, 1, #table_lines, #lines + 1, lines)
 end
@@ -173,9 +173,5 @@ function Board:ended(trial)
   self.output:write(table.concat(words, ", "):gsub(", %(", " ("), "\n")
   self.output:flush()
 end
-
---- display:finish()
--- Leave the table as it is at the end.
-function Board:finish() self:update() end
 
 return board

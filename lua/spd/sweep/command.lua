@@ -1,7 +1,13 @@
 --- The command of a trial: the words of a sweep's command with its macros replaced by what they stand for.
+local cli = require "spd.cli"
+local config = require "spd.config"
 local core = require "spd.core"
+local distributions = require "spd.sweep.distributions"
+local errors = require "spd.errors"
 local json = require "spd.json"
 local macros = require "spd.sweep.macros"
+local schema = require "spd.schema"
+local yaml = require "spd.yaml"
 local values_module = require "spd.sweep.values"
 
 local command = {}
@@ -16,6 +22,19 @@ local CARRIERS = {
 local FLAGS = "args_no_boolean_flags"
 
 -- ---- what macros stand for ----------------------------------------------------------------------
+
+-- How the command line of a sweep's program is read, if it is a script of ours that stands as a word of its own.
+local function usage_of(sweep)
+  local program, alone = sweep.program, false
+  for _, word in ipairs(sweep.command) do alone = alone or word == "${program}" end
+  local name = program and alone and program:match("[^/]*$")
+  for _, script in pairs(schema.decomposition_scripts) do
+    if name == script then return cli.experiment(program, "") end
+  end
+  for _, script in pairs(schema.training_scripts) do
+    if name == script then return cli.target_training(program, "") end
+  end
+end
 
 -- All values as one object, for args_json: groups of parameters are objects in it.
 local function object_of(sweep, values)
@@ -52,25 +71,26 @@ local function without_equals(leaves)
   return words
 end
 
-local function without_flags(leaves)
+-- flag: what stands for a value that is true.
+local function without_false(leaves, flag)
   local words = {}
   for _, leaf in ipairs(leaves) do
-    if leaf.value == true then
-      words[#words + 1] = "--" .. leaf.key
-    elseif leaf.value ~= false then
-      words[#words + 1] = "--" .. leaf.key .. "=" .. leaf.word
-    end
+    local form = leaf.value == true and flag or "--%s=%s"
+    if leaf.value ~= false then words[#words + 1] = form:format(leaf.key, leaf.word) end
   end
   return words
 end
 
+-- Scripts of ours know --key=value only, and are given that whatever form is asked for.
 local function lists_of(sweep, values, settings)
-  local leaves = leaves_of(values)
+  local leaves, ours = leaves_of(values), usage_of(sweep) ~= nil
+  local args = each(leaves, "--%s=%s")
   return {
     env = {ENV}, interpreter = {core.posix.executable()}, program = {sweep.program},
-    args = each(leaves, "--%s=%s"), args_no_hyphens = each(leaves, "%s=%s"),
-    args_append_hydra = each(leaves, "+%s=%s"), args_override_hydra = each(leaves, "++%s=%s"),
-    args_no_equals = without_equals(leaves), args_no_boolean_flags = without_flags(leaves),
+    args = args, args_no_hyphens = each(leaves, "%s=%s"), args_no_equals = ours and args or without_equals(leaves),
+    args_append_hydra = ours and args or each(leaves, "+%s=%s"),
+    args_override_hydra = ours and args or each(leaves, "++%s=%s"),
+    args_no_boolean_flags = without_false(leaves, ours and "--%s=%s" or "--%s"),
     args_json = {object_of(sweep, values)}, args_json_file = {settings.folder .. "/args.json"},
   }
 end
@@ -99,7 +119,8 @@ end
 -- ${args_json_file}). values: of the trial, from a sampler. settings: {folder = the trial's folder}.
 --
 -- ${interpreter} is this program. Values are printed as W&B prints them as far as our scripts read them (see
--- spd.sweep.values); a parameter in a group is --group.key=value, as they take it; JSON has the group as an object.
+-- spd.sweep.values); a parameter in a group is --group.key=value, as they take it, and so is every form but
+-- args_no_hyphens and JSON where the program is a script of ours. JSON has the group as an object.
 function command.words(sweep, values, settings)
   local lists, used, words, files = lists_of(sweep, values, settings), macros.used(sweep.command), {}, {}
   for _, word in ipairs(sweep.command) do
@@ -108,6 +129,103 @@ function command.words(sweep, values, settings)
   end
   if used.args_json_file then files[1] = {path = lists.args_json_file[1], text = lists.args_json[1] .. "\n"} end
   return words, overrides_of(values, used), files
+end
+
+-- ---- checking it against a config ---------------------------------------------------------------
+
+local CHECKED = 10 -- trials of which all values are tried together
+
+-- What loads a file that is a config of ours, or nil.
+local function loader_of(path)
+  local ok, tree = pcall(yaml.read, path)
+  for _, entry in ipairs(ok and tree and tree.kind == "mapping" and tree or {}) do
+    if entry.key == "pretrained_model_class" then return config.load end
+    for kind, key in pairs(schema.target_keys) do
+      if entry.key == key then return function(file, overrides) return config.load_target(file, kind, overrides) end end
+    end
+  end
+end
+
+-- The first word that names a config of ours, and what loads it.
+local function find_config(words)
+  for _, word in ipairs(words) do
+    local load = word:find "%.ya?ml$" and loader_of(word)
+    if load then return word, load end
+  end
+end
+
+local function words_after(words, program)
+  for i, word in ipairs(words) do
+    if word == program then return table.move(words, i + 1, #words, 1, {}) end
+  end
+end
+
+-- The values that the words hand to a script of ours, which must take these words.
+local function overrides_in(sweep, words, usage)
+  local ok, options = pcall(cli.parse, words_after(words, sweep.program), usage)
+  if ok and options then return options.overrides end
+  errors.raise(2, sweep.command_where, ("command: %s does not take it: %s"):format(sweep.program, tostring(options)))
+end
+
+-- A config refuses a trial: say at which parameter of the sweep, if it is one.
+local function refuse(sweep, path, problem)
+  for _, parameter in ipairs(sweep.parameters) do
+    local key, what = problem.message:match "^override '([^=]*)=.-': (.*)$"
+    if key == parameter.key or key and key:sub(1, #parameter.key + 1) == parameter.key .. "." then
+      errors.raise(2, parameter.where, (what:gsub("^unknown key", function() return path .. " has no key" end)))
+    end
+  end
+  if problem.message:find "^override" then errors.raise(2, sweep.command_where, "command: " .. problem.message) end
+  error(problem, 0)
+end
+
+local function check_trial(sweep, values, usage)
+  local words, overrides = command.words(sweep, values, {folder = "."})
+  local path, load = find_config(words)
+  if usage then
+    local handed = overrides_in(sweep, words, usage)
+    table.move(handed, 1, #handed, #overrides + 1, overrides)
+  else
+    overrides = overrides_of(values, {})
+  end
+  if not path then return end
+  local ok, problem = pcall(load, path, overrides)
+  if not ok then
+    if not errors.is(problem) then error(problem, 0) end
+    refuse(sweep, path, problem)
+  end
+end
+
+local function check_program(sweep)
+  local program = sweep.program
+  if program and program:find "/" and not core.posix.is_file(program) then
+    errors.raise(2, sweep.path, ("program: there is no file '%s'"):format(program:gsub("%c", "?")),
+      "paths are from the working directory")
+  end
+end
+
+-- The values of a trial with another one for parameter i.
+local function replaced(values, i, value)
+  local list = table.move(values, 1, #values, 1, {})
+  list[i] = {key = values[i].key, value = value}
+  return list
+end
+
+--- command.check(sweep, sampler)
+-- Raise an error for what would make trials fail before their first step, as far as it can be known: a program that is
+-- not there; and, where a word of the command is a config of ours, a parameter that the config does not have or a value
+-- that it refuses. The config is loaded with the values of the first trials, and with every value of a list and the
+-- limits of every range.
+function command.check(sweep, sampler)
+  check_program(sweep)
+  local usage = usage_of(sweep)
+  for n = 1, math.min(CHECKED, sampler:count() or CHECKED) do check_trial(sweep, sampler:values(n, {}), usage) end
+  local first = sampler:values(1, {})
+  for i, parameter in ipairs(sweep.parameters) do
+    for _, one in ipairs(distributions.extremes(parameter)) do
+      check_trial(sweep, replaced(first, i, one.value), usage)
+    end
+  end
 end
 
 return command

@@ -4,6 +4,8 @@
 -- is a map from the unit interval: quantile(parameter, u) is the value below which the fraction u of all draws lies.
 local special_functions = require "spd.sweep.special_functions"
 
+local values = require "spd.sweep.values"
+
 local distributions = {}
 
 -- name -> {required = keys, optional = keys with defaults, quantile =, position =, count =, at =, log =}
@@ -25,9 +27,17 @@ kinds.constant = {
 
 local function choice(p, i) return p.choices[i].value end
 
+--- distributions.index(parameter, value) -> the place of a value in a list of values, from 1; nil if it is not there
+function distributions.index(parameter, value)
+  for i, one in ipairs(parameter.choices) do
+    if values.equal(one.value, value) then return i end
+  end
+end
+
 kinds.categorical = {
   required = {"values"}, count = function(p) return #p.choices end, at = choice,
   quantile = function(p, u) return choice(p, math.min(#p.choices, 1 + math.floor(u * #p.choices))) end,
+  position = function(p, value) return (distributions.index(p, value) - 0.5) / #p.choices end,
 }
 
 kinds.categorical_w_probabilities = {
@@ -40,6 +50,11 @@ kinds.categorical_w_probabilities = {
       if u < sum then break end
     end
     return choice(p, last)
+  end,
+  position = function(p, value)
+    local index, sum = distributions.index(p, value), 0.0
+    for i = 1, index - 1 do sum = sum + p.probabilities[i] end
+    return sum + 0.5 * p.probabilities[index]
   end,
 }
 
@@ -157,13 +172,24 @@ end
 --- distributions.at(parameter, i) -> value i, from 1, in a grid
 function distributions.at(parameter, i) return kinds[parameter.distribution].at(parameter, i) end
 
+--- distributions.extremes(parameter) -> list of {value =}
+-- Values that a config must accept if it is to accept all: those of a list, else the least and the largest; none where
+-- there is no least and largest.
+function distributions.extremes(parameter)
+  local count = distributions.count(parameter)
+  if parameter.choices then return parameter.choices end
+  if parameter.distribution == "constant" or not parameter.min then return {} end
+  if count then return {{value = distributions.at(parameter, 1)}, {value = distributions.at(parameter, count)}} end
+  return {{value = distributions.quantile(parameter, 0.0)}, {value = distributions.quantile(parameter, 1.0)}}
+end
+
 --- distributions.quantile(parameter, u) -> value
 -- The value at u in (0, 1) of the distribution: with u uniform, a draw from it.
 function distributions.quantile(parameter, u) return kinds[parameter.distribution].quantile(parameter, u) end
 
 --- distributions.position(parameter, value) -> number from 0 to 1
--- Where a number lies in the distribution: the u that quantile takes to it, but for rounding. Only for those that are
--- not lists of values.
+-- Where a value lies in the distribution: a u that quantile takes to it, or, where that rounds, nearby. Not for
+-- constants.
 function distributions.position(parameter, value)
   return kinds[parameter.distribution].position(parameter, value)
 end

@@ -10,8 +10,9 @@ local SAMPLERS = {grid = "spd.sweep.grid", random = "spd.sweep.random", bayes = 
 --     sampler:values(n, history)   the values of trial n, from 1: a list of {key =, value =} in the order of
 --                                  sweep.parameters; a value of nil is null
 --
--- history: a list of {values =, metric = number or nil, state = "finished" | "running" | "failed" | ...}, one for each
--- trial that was started before. Only bayes looks at it. The same sweep, n and history give the same values.
+-- history: a list of {values =, metric = number or nil, state =}, one for each trial that was started before; state:
+-- "running" or "interrupted", "failed", and others for those that are over. Only bayes looks at it. The same sweep, n
+-- and history give the same values.
 function sampling.new(sweep) return require(SAMPLERS[sweep.method]).new(sweep) end
 
 return sampling

@@ -100,11 +100,14 @@ local function others(self)
   return names
 end
 
--- From now on this process has a name and lives.
+-- From now on this process has a name and lives. Records are only written within transactions, as this is one.
 local function register(self)
   others(self)
+  files.tidy(self:path "records")
   local name
-  repeat name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff)) until not posix.is_file(worker_path(self, name))
+  repeat
+    name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff))
+  until not posix.is_file(worker_path(self, name))
   local lock, message = posix.try_lock(worker_path(self, name))
   if not lock then errors.raise(1, worker_path(self, name), message or "is locked") end
   self.worker, self.held = name, lock
@@ -260,8 +263,8 @@ local function new_trial(self)
 end
 
 --- study:claim() -> trial, or nil
--- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is none
--- now; study:is_complete() tells whether there may be one later.
+-- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is
+-- none now; study:is_complete() tells whether there may be one later.
 function Study:claim()
   return database.transaction(self.db, function()
     void_claims(self)
@@ -302,15 +305,15 @@ end
 
 --- study:recent(count) -> list of the trials that ended last, the latest first
 function Study:recent(count)
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL ORDER BY ended DESC, number DESC LIMIT ?",
-    count))
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL " ..
+    "ORDER BY ended DESC, number DESC LIMIT ?", count))
 end
 
 --- study:best() -> the trial with the best metric, or nil
 function Study:best()
   if not self.sweep.metric then return nil end
   local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE metric IS NOT NULL AND state <> 'failed' " ..
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
     "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
 end
 

@@ -170,7 +170,8 @@ function worker.run(settings)
   local early = settings.study.sweep.early_terminate
   local self = {
     study = settings.study, most = settings.jobs, threads = settings.threads, display = settings.display,
-    readings = settings.readings, bands = early and hyperband.bands(early), jobs = {}, failures = 0, looked = -math.huge,
+    readings = settings.readings, bands = early and hyperband.bands(early), jobs = {}, failures = 0,
+    looked = -math.huge,
   }
   local guard <close> = setmetatable({}, {__close = function() end_all(self) end})
   while not interrupts.pending() do
