@@ -86,7 +86,7 @@ if submission then
     study:discard()
     error(job, 0)
   end
-  say(slurm.advice(submission, job))
+  if not options.quiet then print(slurm.advice(submission, job)) end
   print("study: " .. directory)
   return
 end
@@ -101,7 +101,8 @@ if not ok then
 end
 display:update()
 if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the same command goes on") end
-local drawn, reason = results.write(study)
+local drawn, reason = true, nil
+if study:is_complete() then drawn, reason = results.write(study) end
 if not options.quiet then
   if not drawn then warn("figures: " .. reason) end
   local unreported = results.warning(study)

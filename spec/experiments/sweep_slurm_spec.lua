@@ -59,14 +59,14 @@ describe("sweep.lua --slurm on a cluster #slow", function()
       ("value: {values: [%s]}"):format(table.concat(values, ", ")))
   end
 
-  -- Decompositions of a TMS, with two seeds.
-  local function decompositions(steps)
+  -- Decompositions of a TMS, with these seeds.
+  local function decompositions(steps, seeds)
     local target = folder .. "/target/target.safetensors"
     if not posix.is_file(target) then experiment.make_target(folder) end
     return write_sweep("experiments/tms_decomposition.lua",
       ('"configs/tms_5-2.yaml", "pretrained_model_path=%s", "steps=%d", "n_eval_steps=1", "batch_size=64", ' ..
         '"image_freq=null", "image_on_first_step=false", "print_freq=100"'):format(target, steps),
-      "seed: {values: [0, 1]}")
+      "seed: {values: " .. seeds .. "}")
   end
 
   local function sweep_lua(...) return slurm:run(experiment.host, "experiments/sweep.lua", ...) end
@@ -122,7 +122,7 @@ describe("sweep.lua --slurm on a cluster #slow", function()
   end)
 
   on_cluster("decomposes with as many threads as a task has cores", function()
-    submit(decompositions(20), 2, "--slurm-options", "--cpus-per-task=1 --time=5")
+    submit(decompositions(20, "[0, 1]"), 2, "--slurm-options", "--cpus-per-task=1 --time=5")
     wait_for_end{finished = 2}
     for trial = 0, 1 do
       local summary = json.decode(experiment.read(("%s/trials/%d/summary.json"):format(study, trial)))
@@ -148,22 +148,20 @@ describe("sweep.lua --slurm on a cluster #slow", function()
   end)
 
   on_cluster("goes on from a checkpoint after the time limit", function()
-    local job = submit(decompositions(6000), 1)
+    local job = submit(decompositions(6000, "[0]"), 1)
     local metrics = study .. "/trials/0/metrics.jsonl"
     slurm:wait_until("steps of a trial", function()
       return posix.is_file(metrics) and experiment.read(metrics):find '"step":300,'
     end)
     slurm:run("scancel", "--batch", "--signal=USR1", job .. "_1") -- as Slurm does before the limit
     slurm:wait_until("another start", function() return slurm:jobs():find "PENDING BeginTime" end)
-    local checkpoints = experiment.names_in(study .. "/trials/0/checkpoints")
-    assert.is_nil(table.concat(checkpoints):find "step_0.s")
+    assert.is_true(#experiment.names_in(study .. "/trials/0/checkpoints") > 0)
     assert.is_false(posix.is_file(study .. "/trials/0/summary.json"))
-    wait_for_end{finished = 2}
+    wait_for_end{finished = 1}
     assert.matches("spdlua: interrupted: stopped in .*DUE TO JOB REQUEUE", messages())
-    local steps = {}
-    for i, row in ipairs(experiment.rows_of(experiment.read(metrics))) do steps[i] = row.step end
-    assert.same({0, 100, 200, 300}, table.move(steps, 1, 4, 1, {}))
-    assert.equal(6000 // 100, #steps - 1 + (steps[#steps] == 6000 and 0 or 1))
+    local rows = experiment.rows_of(experiment.read(metrics))
+    for i, row in ipairs(rows) do assert.equal(100 * (i - 1), row.step) end
+    assert.equal(6000, rows[#rows].step)
   end)
 
   on_cluster("says in a line what sbatch refuses", function()

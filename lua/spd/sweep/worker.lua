@@ -164,8 +164,8 @@ end
 --- worker.run{study =, jobs =, threads =, display =, readings = [, leave = true]}
 -- Run trials of a study, `jobs` at a time with `threads` each, until all have ended, also those that other processes
 -- run, unless leave is true. readings: see spd.sweep.measured. display:ended(trial) is called for each of ours,
--- display:update() from time to time. After an interrupt, or an error, the trials are ended, each with a checkpoint, and
--- go on another time.
+-- display:update() from time to time. After an interrupt, or an error, the trials are ended, each with a checkpoint,
+-- and go on another time.
 function worker.run(settings)
   local early = settings.study.sweep.early_terminate
   local self = {
