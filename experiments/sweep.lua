@@ -80,24 +80,25 @@ local study <close> = study_module.open{
   directory = directory, sweep = sweep, text = files.read(options.sweep), sampler = sampler, rebuild = options.rebuild,
   network = submission ~= nil,
 }
-if submission then
-  local submitted, job = pcall(slurm.submit, submission)
-  if not submitted then
-    study:discard()
-    error(job, 0)
+local readings = measured.readings(study)
+local display = board.new{study = study, readings = readings, quiet = options.quiet}
+local job
+do
+  local undo <close> = setmetatable({}, {__close = function(_, problem)
+    if problem then study:discard() end
+  end})
+  if submission then
+    job = slurm.submit(submission)
+  else
+    worker.run{
+      study = study, jobs = jobs, threads = threads, display = display, readings = readings, leave = options["no-wait"],
+    }
   end
+end
+if job then
   if not options.quiet then print(slurm.advice(submission, job)) end
   print("study: " .. directory)
   return
-end
-local readings = measured.readings(study)
-local display = board.new{study = study, readings = readings, quiet = options.quiet}
-local ok, problem = pcall(worker.run, {
-  study = study, jobs = jobs, threads = threads, display = display, readings = readings, leave = options["no-wait"],
-})
-if not ok then
-  study:discard()
-  error(problem, 0)
 end
 display:update()
 if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the same command goes on") end

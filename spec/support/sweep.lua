@@ -10,8 +10,7 @@ M.script = "experiments/sweep.lua"
 --- Run a sweep with these words after the script's name; returns status, stdout, stderr.
 function M.run(...) return experiment.run{experiment.host, M.script, ...} end
 
--- A trial that is no run: its score is its x, and it notes in FOLDER/done that it has ended. With wait in its
--- overrides it takes long.
+-- A trial that is no run: its score is its x.
 local TRIVIAL = [[
 local overrides, folder = os.getenv "SPDLUA_OVERRIDES", os.getenv "SPDLUA_TRIAL"
 local x = overrides:match("x=([%d.]+)")
@@ -26,7 +25,7 @@ function M.trivial(folder, lines, program)
   experiment.write(folder .. "/program.lua", program or TRIVIAL)
   local path = folder .. "/trivial.yaml"
   experiment.write(path, ("program: %s/program.lua\n"):format(folder) ..
-    "command: [${env}, ${interpreter}, ${program}]\n" .. (lines or
+    'command: ["${env}", "${interpreter}", "${program}"]\n' .. (lines or
     "method: grid\nmetric: {name: score, goal: maximize}\nparameters: {x: {values: [1, 3, 2]}}") .. "\n")
   return path
 end

@@ -72,7 +72,7 @@ local function ended_row(self, trial)
   local text = trial.problem or board.values(self.study.sweep, trial.values)
   return {
     tostring(trial.number), trial.state, "", "", metric_text(self, trial.metric), progress.duration(trial.seconds),
-    text:gsub("%c", "?"),
+    (text:gsub("%c", "?")),
   }
 end
 

@@ -59,13 +59,15 @@ describe("sweep.lua --slurm", function()
   before_each(function()
     folder = experiment.make_folder()
     sweep = folder .. "/it's one.yaml"
-    experiment.write(sweep, "program: none.lua\nmethod: grid\nparameters: {seed: {values: [0, 1, 2]}}\n")
+    experiment.write(folder .. "/nothing.lua", "")
+    experiment.write(sweep, "program: " .. folder .. "/nothing.lua\n" ..
+      "method: grid\nparameters: {seed: {values: [0, 1, 2]}}\ncommand: [${interpreter}, ${program}]\n")
   end)
   after_each(function() experiment.remove_folder(folder) end)
 
   -- Run it with this program as sbatch, or none.
   local function submit(sbatch, ...)
-    assert(posix.make_directory(folder .. "/bin"))
+    assert(posix.make_directory(folder .. "/bin", true))
     if sbatch then
       experiment.write(folder .. "/bin/sbatch", "#!/bin/sh\n" .. sbatch)
       experiment.run{"chmod", "+x", folder .. "/bin/sbatch"}
@@ -100,17 +102,34 @@ study: FOLDER/study
     assert.equal(0, (posix.run{"sh", "-n", folder .. "/study/slurm.sh"}))
   end)
 
-  it("begins a study whose journal works on network folders, and leaves it so", function()
+  local function run_here()
+    assert.equal(0, (experiment.run{experiment.host, "experiments/sweep.lua", sweep, "--out", folder .. "/study",
+      "--quiet"}))
+  end
+
+  local function journal()
+    local db <close> = core.sqlite.open(folder .. "/study/study.db", "read")
+    return db:rows("PRAGMA journal_mode")[1].journal_mode
+  end
+
+  it("begins a study whose journal works on network folders, and stays so", function()
     submit "echo 17"
-    local function journal()
-      local db <close> = core.sqlite.open(folder .. "/study/study.db", "read")
-      return db:rows("PRAGMA journal_mode")[1].journal_mode
-    end
     assert.equal("delete", journal())
-    local status, _, message = experiment.run{experiment.host, "experiments/sweep.lua", sweep, "--out",
-      folder .. "/study", "--quiet"}
-    assert.equal(2, status) -- there is no such program
-    assert.matches("none%.lua", message)
+    run_here()
+    assert.equal("delete", journal())
+  end)
+
+  it("changes the journal of a study that was begun here, unless processes work on it", function()
+    run_here()
+    assert.equal("wal", journal())
+    do
+      local worker <close> = assert(posix.try_lock(folder .. "/study/workers/another"))
+      assert.is_userdata(worker)
+      local status, _, message = submit "echo 17"
+      assert.same({2, ("spdlua: %s/study: processes of this machine work on the study (end them first)\n"):format(
+        folder)}, {status, message})
+    end
+    assert.equal(0, (submit "echo 17"))
     assert.equal("delete", journal())
   end)
 
