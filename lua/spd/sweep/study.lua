@@ -140,7 +140,7 @@ end
 local function leave_wal(self)
   if self.db:rows "PRAGMA journal_mode"[1].journal_mode ~= "wal" then return end
   if #others(self) > 0 then
-    errors.raise(2, self.directory, "processes of this machine work on the study", "end them first")
+    errors.raise(2, self.directory, "other processes work on the study", "end them first")
   end
   self.db:run "PRAGMA journal_mode = delete"
 end

@@ -61,7 +61,7 @@ describe("sweep.lua --slurm", function()
     sweep = folder .. "/it's one.yaml"
     experiment.write(folder .. "/nothing.lua", "")
     experiment.write(sweep, "program: " .. folder .. "/nothing.lua\n" ..
-      "method: grid\nparameters: {seed: {values: [0, 1, 2]}}\ncommand: [${interpreter}, ${program}]\n")
+      'method: grid\nparameters: {seed: {values: [0, 1, 2]}}\ncommand: ["${interpreter}", "${program}"]\n')
   end)
   after_each(function() experiment.remove_folder(folder) end)
 
@@ -126,7 +126,7 @@ study: FOLDER/study
       local worker <close> = assert(posix.try_lock(folder .. "/study/workers/another"))
       assert.is_userdata(worker)
       local status, _, message = submit "echo 17"
-      assert.same({2, ("spdlua: %s/study: processes of this machine work on the study (end them first)\n"):format(
+      assert.same({2, ("spdlua: %s/study: other processes work on the study (end them first)\n"):format(
         folder)}, {status, message})
     end
     assert.equal(0, (submit "echo 17"))
