@@ -131,14 +131,15 @@ describe("sweep.lua --slurm on a cluster #slow", function()
   end)
 
   on_cluster("loses no trial with a task that is killed or cancelled, once the array is submitted again", function()
-    local sweep = trivial(4, 2)
+    local sweep = trivial(4, 3)
     local job = submit(sweep, 2)
     slurm:wait_until("two trials", function()
       return posix.is_directory(study .. "/trials") and table.concat(notes()) == "begin\nbegin\n"
     end)
-    slurm:run("scancel", "--full", "--signal=KILL", job .. "_1")
-    slurm:run("scancel", job .. "_2")
-    wait_for_tasks()
+    local _, pids = posix.run{"pgrep", "-f", "^[^ ]*spdlua .* --out " .. study}
+    assert.equal(0, (posix.run{"kill", "-KILL", pids:match "^(%d+)\n%d+\n$"}))
+    slurm:run("scancel", job)
+    wait_for_end{running = 1, interrupted = 1}
     assert.equal("begin\nbegin\n", table.concat(notes()))
     submit(sweep, 2)
     wait_for_end{finished = 4}

@@ -31,7 +31,7 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000
+SchedulerParameters=batch_sched_delay=0,sched_interval=1
 KillWait=5
 ReturnToService=2
 NodeName=HOST NodeAddr=127.0.0.1 CPUs=CORES State=UNKNOWN
