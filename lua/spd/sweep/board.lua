@@ -37,11 +37,14 @@ local function bar_text(reader)
   return ("[%s%s] %d/%d"):format(("#"):rep(filled), ("-"):rep(BAR - filled), reader.step, reader.steps)
 end
 
--- The cells of rows below each other, as lines of at most `width` characters. Columns that are empty are left out.
+-- The cells of rows below each other, as lines of at most `width` characters. The first row has the heads; columns that
+-- are empty below it are left out.
 local function aligned(rows, sides, width)
   local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+  for i, head in ipairs(rows[1]) do
+    widths[i] = 0
+    for k = 2, #rows do widths[i] = math.max(widths[i], #rows[k][i]) end
+    if widths[i] > 0 then widths[i] = math.max(widths[i], #head) end
   end
   for k, row in ipairs(rows) do
     local cells = {}
