@@ -149,20 +149,22 @@ describe("sweep.lua --slurm on a cluster #slow", function()
   end)
 
   on_cluster("goes on from a checkpoint after the time limit", function()
-    local job = submit(decompositions(6000, "[0]"), 1)
-    local metrics = study .. "/trials/0/metrics.jsonl"
-    slurm:wait_until("steps of a trial", function()
-      return posix.is_file(metrics) and experiment.read(metrics):find '"step":300,'
-    end)
-    slurm:run("scancel", "--batch", "--signal=USR1", job .. "_1") -- as Slurm does before the limit
-    slurm:wait_until("another start", function() return slurm:jobs():find "PENDING BeginTime" end)
-    assert.is_true(#experiment.names_in(study .. "/trials/0/checkpoints") > 0)
-    assert.is_false(posix.is_file(study .. "/trials/0/summary.json"))
-    wait_for_end{finished = 1}
-    assert.matches("spdlua: interrupted: stopped in ", messages())
-    local rows = experiment.rows_of(experiment.read(metrics))
-    for i, row in ipairs(rows) do assert.equal(100 * (i - 1), row.step) end
-    assert.equal(6000, rows[#rows].step)
+    local job = submit(decompositions(6000, "[0, 1]"), 2)
+    local function metrics(trial) return ("%s/trials/%d/metrics.jsonl"):format(study, trial) end
+    local function has_begun(trial)
+      return posix.is_file(metrics(trial)) and experiment.read(metrics(trial)):find '"step":300,'
+    end
+    slurm:wait_until("steps of the trials", function() return has_begun(0) and has_begun(1) end)
+    slurm:run("scancel", "--batch", "--signal=USR1", job .. "_2") -- as Slurm does before the limit
+    slurm:wait_until("another start", function() return slurm:jobs():find(job .. " 2 PENDING BeginTime", 1, true) end)
+    assert.equal(1, select(2, messages():gsub("spdlua: interrupted: stopped in", "")))
+    wait_for_end{finished = 2}
+    assert.equal(1, select(2, messages():gsub("spdlua: interrupted: stopped in", "")))
+    for trial = 0, 1 do
+      local rows = experiment.rows_of(experiment.read(metrics(trial)))
+      for i, row in ipairs(rows) do assert.equal(100 * (i - 1), row.step) end
+      assert.equal(6000, rows[#rows].step)
+    end
   end)
 
   on_cluster("says in a line what sbatch refuses", function()

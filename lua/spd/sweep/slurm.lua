@@ -70,7 +70,9 @@ while [ "$signalled" ]; do # a signal ends a wait
   wait "$worker"
   status=$?
 done
-if [ "$limit" ] && [ "$status" -eq 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "$limit" ] && [ "$status" -eq 130 ]; then
+  scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+fi
 exit "$status"
 ]=]
 
