@@ -106,7 +106,8 @@ local drawn, reason = true, nil
 if study:is_complete() then drawn, reason = results.write(study) end
 if not options.quiet then
   if not drawn then warn("figures: " .. reason) end
-  local unreported = results.warning(study)
+  local failed, unreported = study:counts().failed, results.warning(study)
+  if failed > 0 then warn(("failed trials: %d (what they printed is in %s/logs)"):format(failed, directory)) end
   if unreported then warn(unreported) end
   print(ranking.table(sweep, study:trials(), SHOWN))
 end

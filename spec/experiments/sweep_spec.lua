@@ -113,6 +113,7 @@ describe("experiments/sweep.lua", function()
     until status
     assert.same({130, "spdlua: interrupted: stopped in " .. out .. " (the same command goes on)\n"}, {status, message})
     assert.same({"finished", "interrupted"}, states())
+    assert.equal(0, rows()[2].kills)
     experiment.write(folder .. "/go", "")
     assert.equal(0, (sweep.run(file, "--out", out)))
     assert.same({"finished", "finished", "finished"}, states())
@@ -143,7 +144,8 @@ describe("experiments/sweep.lua", function()
     assert.matches("trial 1 failed, after 0:%d%d, score %-, x=3, so sorry %(", text)
     assert.same({"1.log"}, experiment.names_in(out .. "/logs"))
     assert.equal("about to fail\nspdlua: so sorry\n", experiment.read(out .. "/logs/1.log"))
-    assert.equal("spdlua: warning: no trial has reported the metric 'score' (nor any other number)\n", message)
+    assert.equal("spdlua: warning: failed trials: 1 (what they printed is in " .. out .. "/logs)\n" ..
+      "spdlua: warning: no trial has reported the metric 'score' (nor any other number)\n", message)
   end)
 
   it("ends when the first trials all fail", function()

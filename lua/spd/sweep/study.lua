@@ -118,20 +118,26 @@ end
 local FOLDERS = {"records", "trials", "logs", "workers"}
 local DATABASE = {"study.db", "study.db-wal", "study.db-shm"}
 
--- The folder is new, or has been made for the same sweep file.
-local function take_folder(self, text)
+-- The folder is empty, or has been made for the same sweep file. Nothing is written into any other.
+local function check_folder(self, text)
   local copy = self:path "sweep.yaml"
-  if not posix.is_file(copy) then
-    for _, name in ipairs(files.list(self.directory)) do
-      if name ~= "study.lock" and not name:match("^sweep%.yaml%..*%.tmp$") then
-        errors.raise(2, self.directory, "is not empty, and no study: it holds " .. name, "--out names another folder")
-      end
-    end
-    files.write(copy, text)
-    self.made = true
-  elseif files.read(copy) ~= text then
+  if posix.is_file(copy) then
+    if files.read(copy) == text then return end
     errors.raise(2, self.directory, ("is the study of another sweep file: its sweep.yaml is not %s"):format(
       self.sweep.path), "--out names another folder")
+  end
+  for _, name in ipairs(files.list(self.directory)) do
+    if name ~= "study.lock" and not name:match("^sweep%.yaml%..*%.tmp$") then
+      errors.raise(2, self.directory, "is not empty, and no study: it holds " .. name, "--out names another folder")
+    end
+  end
+end
+
+local function take_folder(self, text)
+  check_folder(self, text) -- another process may have been faster
+  if not posix.is_file(self:path "sweep.yaml") then
+    files.write(self:path "sweep.yaml", text)
+    self.made = true
   end
   for _, name in ipairs(FOLDERS) do files.make_directory(self:path(name)) end
 end
@@ -199,6 +205,7 @@ function study.open(settings)
     missing = files.missing_folders(directory),
   }, Study)
   files.make_directory(directory, true)
+  check_folder(self, settings.text)
   local lock <close> = self:lock()
   take_folder(self, settings.text)
   if settings.rebuild then rebuild(self) else open_database(self) end

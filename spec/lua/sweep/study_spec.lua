@@ -158,6 +158,7 @@ describe("a study", function()
       experiment.write(folder .. "/notes", "")
       assert.equal(folder .. ": is not empty, and no study: it holds " .. "notes (--out names another folder)",
         (refused{directory = folder}:gsub("it holds study ", "it holds notes ")))
+      assert.same({"notes", "study"}, experiment.names_in(folder))
       assert.equal(folder .. "/notes: is not a folder", refused{directory = folder .. "/notes"})
     end)
 
