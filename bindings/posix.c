@@ -76,13 +76,6 @@ static int posix_executable(lua_State *L) {
   return 1;
 }
 
-static int posix_working_directory(lua_State *L) {
-  char path[PATH_MAX];
-  if (getcwd(path, sizeof path) == NULL) return refused(L);
-  lua_pushstring(L, path);
-  return 1;
-}
-
 static int posix_sleep(lua_State *L) {
   const lua_Number seconds = luaL_checknumber(L, 1);
   luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "expected 0 to 1e9 seconds");
@@ -331,8 +324,6 @@ static const spdL_function functions[] = {
     {"sleep", posix_sleep, "sleep(seconds)\nWait; a signal ends it early."},
     {"pid", posix_pid, "pid() -> n\nThe number of this process."},
     {"executable", posix_executable, "executable() -> path\nThe program that runs this code, links resolved."},
-    {"working_directory", posix_working_directory,
-     "working_directory() -> path, or nil and the reason\nThe folder that relative paths begin at."},
     {"peak_memory_mb", spdL_peak_memory_mb,
      "peak_memory_mb() -> MiB\nThe most resident memory of this process so far."},
     {"memory_available_bytes", spdL_memory_available_bytes,

@@ -6,8 +6,6 @@ local host = os.getenv("SPDLUA") or "./spdlua"
 --- A Lua program in a process of its own: status, stdout, stderr.
 local function lua(program, ...) return posix.run({ host, "-", ... }, { stdin = program }) end
 
-local function absolute(path) return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path end
-
 describe("core.posix", function()
   local base
 
@@ -28,12 +26,6 @@ describe("core.posix", function()
     local file <close> = assert(io.open(base .. "/" .. name, "rb"))
     return file:read("a")
   end
-
-  it("knows the folder that it works in", function()
-    local program = "print(require('spd.core').posix.working_directory())"
-    local status, out = posix.run { "env", "--chdir=" .. base, absolute(host), "-e", program }
-    assert.same({ 0, base .. "\n" }, { status, out })
-  end)
 
   describe("files", function()
     it("tells files, folders and nothing apart", function()
