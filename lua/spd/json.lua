@@ -8,7 +8,7 @@ local json = {}
 --- json.empty_list: an empty array; any other empty table is an object.
 json.empty_list = setmetatable({}, {__name = "json.empty_list"})
 
---- json.null: a null in a list, where nil would be a hole.
+--- json.null: null as an entry of an object or a list that is written, where nil would be none.
 json.null = cjson.null
 
 local function number_text(x)

@@ -3,7 +3,7 @@
 local core = require "spd.core"
 local experiment = require "spec.support.experiment"
 local json = require "spd.json"
-local sweep = require "spec.support.sweep"
+local sweep = require "spec.support.study"
 local posix = core.posix
 
 -- What a run leaves that depends on time.

@@ -2,7 +2,7 @@
 local core = require "spd.core"
 local experiment = require "spec.support.experiment"
 local json = require "spd.json"
-local sweep = require "spec.support.sweep"
+local sweep = require "spec.support.study"
 local posix = core.posix
 
 describe("experiments/sweep.lua", function()

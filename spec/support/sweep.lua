@@ -1,56 +1,36 @@
---- Sweeps for specs: files, commands, and processes that are killed.
-local core = require "spd.core"
+--- Sweep files for specs, from their text.
+local definition = require "spd.sweep.definition"
 local experiment = require "spec.support.experiment"
-local posix = core.posix
 
 local M = {}
 
-M.script = "experiments/sweep.lua"
-
---- Run a sweep with these words after the script's name; returns status, stdout, stderr.
-function M.run(...) return experiment.run{experiment.host, M.script, ...} end
-
--- A trial that is no run: its score is its x.
-local TRIVIAL = [[
-local overrides, folder = os.getenv "SPDLUA_OVERRIDES", os.getenv "SPDLUA_TRIAL"
-local x = overrides:match("x=([%d.]+)")
-local file = assert(io.open(folder .. "/summary.json", "w"))
-file:write('{"score": ' .. x .. '}\n')
-file:close()
-]]
-
---- Write a trivial program and a sweep over its x; returns the sweep file's path. lines: of the sweep file besides
--- program, method and metric.
-function M.trivial(folder, lines, program)
-  experiment.write(folder .. "/program.lua", program or TRIVIAL)
-  local path = folder .. "/trivial.yaml"
-  experiment.write(path, ("program: %s/program.lua\n"):format(folder) ..
-    'command: ["${env}", "${interpreter}", "${program}"]\n' .. (lines or
-    "method: grid\nmetric: {name: score, goal: maximize}\nparameters: {x: {values: [1, 3, 2]}}") .. "\n")
-  return path
-end
-
---- A started program with its pid: {program =, pid =}.
-function M.start(folder, ...)
-  local pid_file = os.tmpname()
-  local program = assert(posix.start{"sh", "-c", 'echo $$ > "$0"; exec "$@"', pid_file, experiment.host, M.script, ...})
-  local pid
-  while not pid do
-    posix.sleep(0.002)
-    pid = experiment.read(pid_file):match("^(%d+)\n")
+--- Read the text as a sweep file that is gone afterwards; returns sweep, warnings. In errors the file is called FILE.
+function M.read(text)
+  local path = os.tmpname()
+  experiment.write(path, text)
+  local ok, sweep, warnings = pcall(definition.read, path)
+  os.remove(path)
+  if not ok then
+    if type(sweep) == "table" and sweep.message then
+      sweep.message = sweep.message:gsub(path:gsub("%p", "%%%0"), "FILE")
+    end
+    error(sweep, 0)
   end
-  os.remove(pid_file)
-  return {program = program, pid = pid}
+  for i, warning in ipairs(warnings) do warnings[i] = warning:gsub(path:gsub("%p", "%%%0"), "FILE") end
+  return sweep, warnings
 end
 
---- Kill a process with SIGKILL.
-function M.kill(pid) posix.run{"kill", "-9", pid} end
+--- A sweep with these lines below `parameters:`, and others above.
+function M.with(parameters, others)
+  return M.read((others or "method: grid") .. "\nprogram: train.py\nparameters:\n" .. parameters)
+end
 
---- The processes that a process has started.
-function M.children(pid)
-  local list, _, text = {}, posix.run{"pgrep", "-P", pid}
-  for child in text:gmatch("%d+") do list[#list + 1] = child end
-  return list
+--- The message and the status of the error that f(...) raises.
+function M.error_of(f, ...)
+  local ok, problem = pcall(f, ...)
+  assert(not ok, "expected an error")
+  assert(type(problem) == "table", tostring(problem))
+  return problem.message, problem.status
 end
 
 return M

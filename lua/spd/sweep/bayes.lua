@@ -1,9 +1,9 @@
 --- Bayesian search: a Gaussian process of the metric says where an improvement is to be expected.
 --
 -- Every parameter is mapped to the unit interval by its distribution, so that a log-uniform one has a logarithmic
--- scale; one with a list of values has an axis for each of them. The first trials are random. Then, of random
--- candidates and of some near the best trial, the one with the largest expected improvement is taken. Trials that
--- still run count as what the process predicts for them; those that failed or have no metric as the worst. Of more
+-- scale; different values of a list are all as far apart as the ends of an interval. The first trials are random. Then,
+-- of random candidates and of some near the best trial, the one with the largest expected improvement is taken. Trials
+-- that still run count as what the process predicts for them; those that failed or have no metric as the worst. Of more
 -- than a hundred trials the process sees the fifty best and the latest others.
 local core = require "spd.core"
 local distributions = require "spd.sweep.distributions"
@@ -25,6 +25,19 @@ local EDGE = 1e-9
 local PENDING = {running = true, interrupted = true}
 local CUT = 2 -- costs further above the median than so many times what the best is below it are cut
 
+-- Which coordinate of a point a parameter has, numbers before categories; and how many are numbers.
+local function coordinates_of(parameters)
+  local coordinates, count = {}, 0
+  for i, parameter in ipairs(parameters) do
+    if not parameter.choices then coordinates[i], count = count + 1, count + 1 end
+  end
+  local numeric = count
+  for i, parameter in ipairs(parameters) do
+    if parameter.choices then coordinates[i], count = count + 1, count + 1 end
+  end
+  return coordinates, numeric
+end
+
 --- bayes.new(sweep) -> sampler
 -- See spd.sweep.sampling.
 function bayes.new(sweep)
@@ -32,6 +45,7 @@ function bayes.new(sweep)
   for _, parameter in ipairs(sweep.parameters) do
     if parameter.distribution ~= "constant" then table.insert(self.searched, parameter) end
   end
+  self.coordinates, self.numeric = coordinates_of(self.searched)
   self.first = math.min(10, 2 + 2 * #self.searched)
   return self
 end
@@ -41,16 +55,10 @@ function Bayes:count() return self.sweep.run_cap end
 
 -- ---- points -------------------------------------------------------------------------------------
 
--- The coordinates of a parameter's value; false if it is none of its values.
-local function add_coordinates(point, parameter, value)
-  if not parameter.choices then
-    if type(value) ~= "number" then return false end
-    point[#point + 1] = distributions.position(parameter, value)
-    return true
-  end
-  local index = distributions.index(parameter, value)
-  for i = 1, #parameter.choices do point[#point + 1] = i == index and math.sqrt(0.5) or 0.0 end
-  return index ~= nil
+-- Where a value lies: a number from 0 to 1, or the place in a list of values; nil if it is none of the parameter's.
+local function coordinate(parameter, value)
+  if parameter.choices then return distributions.index(parameter, value) end
+  return type(value) == "number" and distributions.position(parameter, value) or nil
 end
 
 -- The point of a trial's values, and its places in the unit intervals; nil if they are not of this sweep.
@@ -58,18 +66,19 @@ local function point_of(self, list)
   local by_key, point, places = {}, {}, {}
   for _, item in ipairs(list) do by_key[item.key] = item.value end
   for i, parameter in ipairs(self.searched) do
-    local value = by_key[parameter.key]
-    if not add_coordinates(point, parameter, value) then return nil end
-    places[i] = distributions.position(parameter, value)
+    local at = coordinate(parameter, by_key[parameter.key])
+    if not at then return nil end
+    point[self.coordinates[i]] = at
+    places[i] = distributions.position(parameter, by_key[parameter.key])
   end
   return point, places
 end
 
--- The same for places in the unit intervals.
+-- The point at places in the unit intervals.
 local function point_at(self, places)
   local point = {}
   for i, parameter in ipairs(self.searched) do
-    add_coordinates(point, parameter, distributions.quantile(parameter, places[i]))
+    point[self.coordinates[i]] = coordinate(parameter, distributions.quantile(parameter, places[i]))
   end
   return point
 end
@@ -188,7 +197,7 @@ function Bayes:values(n, history)
   if #over < self.first then return self.random:values(n) end
   local kept, points = keep(over), {}
   for i, trial in ipairs(kept) do points[i] = trial.point end
-  local process = gaussian_process.fit(points, scores_of(kept)):with(running)
+  local process = gaussian_process.fit(points, scores_of(kept), self.numeric):with(running)
   local least, best, most = process:least(), nil, -1.0
   for _, places in ipairs(candidates(self, n, kept[1].places)) do
     local improvement = expected_improvement(process, least, point_at(self, places))

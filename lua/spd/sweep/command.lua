@@ -214,18 +214,18 @@ end
 --- command.check(sweep, sampler)
 -- Raise an error for what would make trials fail before their first step, as far as it can be known: a program that is
 -- not there; and, where a word of the command is a config of ours, a parameter that the config does not have or a value
--- that it refuses. The config is loaded with the values of the first trials, and with every value of a list and the
--- limits of every range.
+-- that it refuses. The config is loaded with every value of a list and the limits of every range, one at a time in
+-- the first trial, and with the values of the first trials.
 function command.check(sweep, sampler)
   check_program(sweep)
   local usage = usage_of(sweep)
-  for n = 1, math.min(CHECKED, sampler:count() or CHECKED) do check_trial(sweep, sampler:values(n, {}), usage) end
   local first = sampler:values(1, {})
   for i, parameter in ipairs(sweep.parameters) do
     for _, one in ipairs(distributions.extremes(parameter)) do
       check_trial(sweep, replaced(first, i, one.value), usage)
     end
   end
+  for n = 1, math.min(CHECKED, sampler:count() or CHECKED) do check_trial(sweep, sampler:values(n, {}), usage) end
 end
 
 return command

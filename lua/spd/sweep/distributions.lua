@@ -13,10 +13,10 @@ local kinds = {}
 
 local function fraction(x, low, high)
   if high == low then return 0.5 end
-  return math.min(1.0, math.max(0.0, (x - low) / (high - low)))
+  return math.min(1.0, math.max(0.0, (x - low) / (high + 0.0 - low)))
 end
 
-local function mix(low, high, u) return low + (high - low) * u end
+local function mix(low, high, u) return low + (high + 0.0 - low) * u end -- floats, which do not overflow
 
 -- ---- finite ones --------------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ kinds.beta = {
 -- k times q: an integer for an integer q, else without the last digits, which are only rounding (3 * 0.1).
 local function multiple(k, q)
   if math.type(q) == "integer" then return math.tointeger(k * q) or k * q end
-  return tonumber(("%.12g"):format(k * q))
+  return tonumber(("%.12g"):format(k * q)) or k * q
 end
 
 local function quantised(base)
@@ -136,7 +136,7 @@ for _, name in ipairs{"uniform", "log_uniform", "log_uniform_values", "normal", 
 end
 
 -- A grid has min, min + q, ... below max.
-kinds.q_uniform.count = function(p) return math.max(1, math.ceil((p.max - p.min) / p.q - 1e-9)) end
+kinds.q_uniform.count = function(p) return math.max(1, math.ceil((p.max + 0.0 - p.min) / p.q - 1e-9)) end
 kinds.q_uniform.at = function(p, i)
   local value = p.min + (i - 1) * p.q
   return math.type(value) == "integer" and value or tonumber(("%.12g"):format(value))

@@ -10,11 +10,15 @@ Process.__index = Process
 local LENGTHS = {0.1, 0.2, 0.4, 0.8, 1.6}
 local NOISES = {1e-6, 1e-2, 1e-1} -- variances, as fractions of the signal's
 
-local function distance(x, y)
+-- The first coordinates, so many as `numeric` says, are numbers; different categories in the others are 1 apart.
+local function distance(x, y, numeric)
   local sum = 0.0
-  for k = 1, #x do
+  for k = 1, numeric do
     local d = x[k] - y[k]
     sum = sum + d * d
+  end
+  for k = numeric + 1, #x do
+    if x[k] ~= y[k] then sum = sum + 1 end
   end
   return math.sqrt(sum)
 end
@@ -77,11 +81,11 @@ end
 
 -- ---- fitting ------------------------------------------------------------------------------------
 
-local function distances(points)
+local function distances(points, numeric)
   local rows = {}
   for i, x in ipairs(points) do
     rows[i] = {}
-    for j = 1, i do rows[i][j] = distance(x, points[j]) end
+    for j = 1, i do rows[i][j] = distance(x, points[j], numeric) end
   end
   return rows
 end
@@ -97,25 +101,27 @@ local function covariances(between, length, noise)
 end
 
 -- The process with given length scale and noise, and how likely the points are under it; nil if it cannot be computed.
-local function fit(points, y, between, length, noise)
+local function fit(points, y, numeric, between, length, noise)
   local L = cholesky(covariances(between, length, noise))
   if not L then return nil end
   local z, log_determinant = solve_lower(L, y), 0.0
   for i, row in ipairs(L) do log_determinant = log_determinant + 2 * math.log(row[i]) end
   local signal = math.max(square(z) / #y, 1e-12)
   local process = {
-    points = points, y = y, L = L, weights = solve_upper(L, z), signal = signal, length = length, noise = noise,
+    points = points, y = y, numeric = numeric, L = L, weights = solve_upper(L, z), signal = signal, length = length,
+    noise = noise,
   }
   return setmetatable(process, Process), -0.5 * (#y * math.log(signal) + log_determinant)
 end
 
---- gaussian_process.fit(points, y) -> process
--- points: list of lists of numbers, all of one length; y: a number for each, with mean 0.
-function gaussian_process.fit(points, y)
-  local between, best, most = distances(points), nil, -math.huge
+--- gaussian_process.fit(points, y, numeric) -> process
+-- points: list of lists of one length, each of `numeric` numbers and then of categories (any values); y: a number for
+-- each, with mean 0.
+function gaussian_process.fit(points, y, numeric)
+  local between, best, most = distances(points, numeric), nil, -math.huge
   for _, length in ipairs(LENGTHS) do
     for _, noise in ipairs(NOISES) do
-      local process, likelihood = fit(points, y, between, length, noise)
+      local process, likelihood = fit(points, y, numeric, between, length, noise)
       if process and likelihood > most then best, most = process, likelihood end
     end
   end
@@ -131,7 +137,8 @@ function Process:with(points)
     all[#all + 1] = point
     y[#y + 1] = (self:predict(point))
   end
-  return (fit(all, y, distances(all), self.length, math.max(self.noise, 1e-4))) or self
+  local between = distances(all, self.numeric)
+  return (fit(all, y, self.numeric, between, self.length, math.max(self.noise, 1e-4))) or self
 end
 
 --- process:predict(point) -> mean, standard deviation
@@ -139,7 +146,7 @@ end
 function Process:predict(point)
   local k, mean = {}, 0.0
   for i, x in ipairs(self.points) do
-    k[i] = kernel(distance(x, point), self.length)
+    k[i] = kernel(distance(x, point, self.numeric), self.length)
     mean = mean + k[i] * self.weights[i]
   end
   return mean, math.sqrt(self.signal * math.max(0.0, 1 - square(solve_lower(self.L, k))))
