@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -247,6 +246,13 @@ static int lock_close(lua_State *L) {
   return 0;
 }
 
+/* Ask for a lock on a whole file that belongs to the open file, as flock's does, but of the kind that SQLite uses: it
+** holds between the nodes of a cluster wherever a database does. */
+static bool ask_for_lock(int file) {
+  const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(file, F_OFD_SETLK, &whole) == 0;
+}
+
 /* True once the lock is held; else errno: EWOULDBLOCK where it is not to be waited for. Waits by asking again. Signals
 ** are let in only while it pauses, so that one ends it whenever it comes. */
 static bool wait_for_lock(int file, bool wait) {
@@ -256,9 +262,8 @@ static bool wait_for_lock(int file, bool wait) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, &before);
-  bool held = flock(file, LOCK_EX | LOCK_NB) == 0;
-  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0)
-    held = flock(file, LOCK_EX | LOCK_NB) == 0;
+  bool held = ask_for_lock(file);
+  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0) held = ask_for_lock(file);
   const int reason = errno;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = reason;

@@ -1,6 +1,6 @@
 --- Run a sweep: the trials of a sweep file of Weights & Biases, side by side, in a study that can be gone on with.
 --
---     spdlua experiments/sweep.lua configs/sweeps/tms.yaml [--jobs N] [--out DIR] [--dry-run]
+--     spdlua experiments/sweep.lua configs/sweeps/tms.yaml [--jobs N] [--out DIR] [--dry-run] [--slurm]
 --
 -- Any number of these processes can work on one study. The same command goes on where it was stopped.
 local board = require "spd.sweep.board"
@@ -15,6 +15,7 @@ local measured = require "spd.sweep.measured"
 local ranking = require "spd.sweep.ranking"
 local results = require "spd.sweep.results"
 local sampling = require "spd.sweep.sampling"
+local slurm = require "spd.sweep.slurm"
 local study_module = require "spd.sweep.study"
 local worker = require "spd.sweep.worker"
 
@@ -31,6 +32,8 @@ local options = cli.parse(arg, {
       help = "threads of each trial (default: its share of the cores); no result depends on it",
     },
     {name = "rebuild", help = "make a damaged study.db again, from records/"},
+    {name = "no-wait", help = "end when no trial is left to begin; do not wait for those that other processes run"},
+    slurm.option, slurm.more_options,
     {name = "quiet", help = "print errors and the last line only"},
   },
 })
@@ -68,24 +71,39 @@ local function dry_run()
 end
 
 if options["dry-run"] then return dry_run() end
+local submission = slurm.submission(options, {folder = directory, script = arg[0], trials = sampler:count()})
 
 local SHOWN = 20 -- rows of the ranking
 
 local guard <close> = interrupts.catch()
 local study <close> = study_module.open{
   directory = directory, sweep = sweep, text = files.read(options.sweep), sampler = sampler, rebuild = options.rebuild,
+  network = submission ~= nil,
 }
 local readings = measured.readings(study)
 local display = board.new{study = study, readings = readings, quiet = options.quiet}
+local job
 do
   local undo <close> = setmetatable({}, {__close = function(_, problem)
     if problem then study:discard() end
   end})
-  worker.run{study = study, jobs = jobs, threads = threads, display = display, readings = readings}
+  if submission then
+    job = slurm.submit(submission)
+  else
+    worker.run{
+      study = study, jobs = jobs, threads = threads, display = display, readings = readings, leave = options["no-wait"],
+    }
+  end
+end
+if job then
+  if not options.quiet then print(slurm.advice(submission, job)) end
+  print("study: " .. directory)
+  return
 end
 display:update()
 if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the same command goes on") end
-local drawn, reason = results.write(study)
+local drawn, reason = true, nil
+if study:is_complete() then drawn, reason = results.write(study) end
 if not options.quiet then
   if not drawn then warn("figures: " .. reason) end
   local failed, unreported = study:counts().failed, results.warning(study)

@@ -137,6 +137,16 @@ describe("core.posix", function()
       other:close()
     end)
 
+    -- Those of SQLite, which hold between the nodes of a cluster that share a file system.
+    it("is one of fcntl's, which belongs to the open file", function()
+      local path = base .. "/lock"
+      local held <close> = assert(posix.lock(path))
+      assert.is_userdata(held)
+      local _, inode = posix.run { "stat", "--format=%i", path }
+      local file <close> = assert(io.open("/proc/locks"))
+      assert.matches("OFDLCK +ADVISORY +WRITE[^\n]*:" .. inode:match("%d+") .. " 0 EOF", file:read("a"))
+    end)
+
     it("does not wait on after a signal", function()
       local path = base .. "/lock"
       local held <close> = assert(posix.lock(path))

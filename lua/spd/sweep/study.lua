@@ -142,14 +142,24 @@ local function take_folder(self, text)
   for _, name in ipairs(FOLDERS) do files.make_directory(self:path(name)) end
 end
 
+-- Write-ahead logs are shared memory: they work between processes of one machine only.
+local function leave_wal(self)
+  if self.db:rows "PRAGMA journal_mode"[1].journal_mode ~= "wal" then return end
+  if #others(self) > 0 then
+    errors.raise(2, self.directory, "other processes work on the study", "end them first")
+  end
+  self.db:run "PRAGMA journal_mode = delete"
+end
+
 local function open_database(self)
   if not posix.is_file(self:path "study.db") and #files.list(self:path "records") > 0 then
     errors.raise(2, self:path "study.db", "is missing", REBUILD)
   end
   self.db = database.open{
     path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD,
-    journal = "wal",
+    journal = self.journal,
   }
+  if self.journal == "delete" then leave_wal(self) end
 end
 
 local function read_record(path)
@@ -172,7 +182,7 @@ local function rebuild(self)
   local rows = {}
   for i, name in ipairs(files.list(self:path "records")) do rows[i] = read_record(self:path "records/" .. name) end
   self.db = database.open{
-    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "wal",
+    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "delete",
   }
   database.transaction(self.db, function()
     for _, row in ipairs(rows) do
@@ -183,14 +193,15 @@ local function rebuild(self)
   end)
 end
 
---- study.open{directory =, sweep =, text =, sampler = [, rebuild = true]} -> study
+--- study.open{directory =, sweep =, text =, sampler = [, rebuild = true] [, network = true]} -> study
 -- The study of a sweep (from spd.sweep.definition) in its folder, made if it is not there, for this process to work on.
 -- text: the content of the sweep file; a study of another one is an error. rebuild: make the database again first, from
--- records/. To be closed.
+-- records/. network: processes of several machines are to work on it. To be closed.
 function study.open(settings)
   local directory = settings.directory:gsub("(.)/+$", "%1")
   local self = setmetatable({
     directory = directory, sweep = settings.sweep, sampler = settings.sampler,
+    journal = settings.network and "delete" or "wal",
     missing = files.missing_folders(directory),
   }, Study)
   files.make_directory(directory, true)

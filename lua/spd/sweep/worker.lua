@@ -161,10 +161,11 @@ local function look(self)
   self.display:update()
 end
 
---- worker.run{study =, jobs =, threads =, display =, readings =}
+--- worker.run{study =, jobs =, threads =, display =, readings = [, leave = true]}
 -- Run trials of a study, `jobs` at a time with `threads` each, until all have ended, also those that other processes
--- run. readings: see spd.sweep.measured. display:ended(trial) is called for each of ours, display:update() from time to
--- time. After an interrupt, or an error, the trials are ended, each with a checkpoint, and go on another time.
+-- run, unless leave is true. readings: see spd.sweep.measured. display:ended(trial) is called for each of ours,
+-- display:update() from time to time. After an interrupt, or an error, the trials are ended, each with a checkpoint,
+-- and go on another time.
 function worker.run(settings)
   local early = settings.study.sweep.early_terminate
   local self = {
@@ -175,7 +176,7 @@ function worker.run(settings)
   local guard <close> = setmetatable({}, {__close = function() end_all(self) end})
   while not interrupts.pending() do
     local had_room = fill(self)
-    if had_room and #self.jobs == 0 and self.study:is_complete() then break end
+    if had_room and #self.jobs == 0 and (settings.leave or self.study:is_complete()) then break end
     look(self)
     wait(self)
     if self.refused then errors.raise(2, table.unpack(self.refused)) end
