@@ -1,6 +1,6 @@
 --- What an opened run prints: tables of aligned columns, numbers, lists that go on in further lines.
 local core = require "spd.core"
-local html_page = require "spd.explore_page"
+local html_page = require "spd.html_page"
 local progress = require "spd.progress"
 
 local text = {}
