@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -98,6 +99,26 @@ static int posix_is_directory(lua_State *L) {
 
 static int posix_is_file(lua_State *L) {
   lua_pushboolean(L, has_mode(luaL_checkstring(L, 1), S_IFREG));
+  return 1;
+}
+
+static int posix_is_link(lua_State *L) {
+  struct stat status;
+  lua_pushboolean(L, lstat(luaL_checkstring(L, 1), &status) == 0 && S_ISLNK(status.st_mode));
+  return 1;
+}
+
+static int posix_modified_time(lua_State *L) {
+  struct stat status;
+  if (stat(luaL_checkstring(L, 1), &status) != 0) return refused(L);
+  lua_pushinteger(L, (lua_Integer)status.st_mtime);
+  return 1;
+}
+
+static int posix_real_path(lua_State *L) {
+  char path[PATH_MAX];
+  if (realpath(luaL_checkstring(L, 1), path) == NULL) return refused(L);
+  lua_pushstring(L, path);
   return 1;
 }
 
@@ -246,6 +267,15 @@ static int take_lock(lua_State *L, bool wait) {
 static int posix_lock(lua_State *L) { return take_lock(L, true); }
 static int posix_try_lock(lua_State *L) { return take_lock(L, false); }
 
+/* Asks for a shared lock, so that those who ask do not see each other. */
+static int posix_is_locked(lua_State *L) {
+  const int file = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC);
+  const bool locked = file >= 0 && flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (file >= 0) close(file);
+  lua_pushboolean(L, locked);
+  return 1;
+}
+
 /* ---- interrupts ---------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
@@ -298,6 +328,11 @@ static const spdL_function functions[] = {
      "terminal_width() -> columns\nWidth of the terminal on stdout, 80 if unknown."},
     {"is_directory", posix_is_directory, "is_directory(path) -> boolean"},
     {"is_file", posix_is_file, "is_file(path) -> boolean\nWhether there is a regular file."},
+    {"is_link", posix_is_link, "is_link(path) -> boolean\nWhether there is a symbolic link."},
+    {"modified_time", posix_modified_time,
+     "modified_time(path) -> seconds since 1970, or nil and the reason\nWhen a file was last written."},
+    {"real_path", posix_real_path,
+     "real_path(path) -> path, or nil and the reason\nThe whole path of what is there, without symbolic links."},
     {"list_directory", posix_list_directory, "list_directory(path) -> names, or nil and the reason"},
     {"make_directory", posix_make_directory,
      "make_directory(path [, parents]) -> true, or nil and the reason\n"
@@ -314,6 +349,9 @@ static const spdL_function functions[] = {
      "Wait until no other process holds the lock of that file (made if needed); a signal ends the wait. The lock is\n"
      "held until lock:close(), the end of a <close> variable's scope, or the end of the process."},
     {"try_lock", posix_try_lock, "try_lock(path) -> lock, or nil at once if another process holds it"},
+    {"is_locked", posix_is_locked,
+     "is_locked(path) -> boolean\n"
+     "Whether a process holds the lock of that file. For this moment the lock cannot be taken by others."},
     {"catch_interrupt", posix_catch_interrupt,
      "catch_interrupt(on)\n"
      "While on, the first SIGINT or SIGTERM is only noted; a second one ends the process. Signals belong to the\n"

@@ -2,7 +2,7 @@
 local observers = {}
 
 -- Modules of which observe(run, config) returns an observer (see run:observe), or nil where the config asks for none.
-local MODULES = {}
+local MODULES = {"spd.runs_index"}
 
 --- observers.attach(run, config)
 -- Let the run tell all of them from now on.
