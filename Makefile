@@ -107,15 +107,17 @@ run-lm: setup ## a language model: train one on generated stories, decompose its
 	else ./spdlua experiments/lm_decomposition.lua configs/lm_stories.yaml --out out/stories; fi
 	./spdlua experiments/lm_explore.lua out/stories "One day Lily went to the market. She found some apples."
 
+JOBS ?= $(shell nproc 2>/dev/null || echo 2) # spec files at the same time
+
 # Specs that start the interpreter again take its path from SPDLUA.
 test: setup ## build and run the quick specs
 	@$(MAKE) all double
-	@SPDLUA=./spdlua ./spdlua spec/run.lua
+	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS)
 
 test-all: setup ## run the slow specs as well, one of which needs a browser
 	@sh spec/support/setup.sh $(DEBIAN_BROWSER)
 	@$(MAKE) all double
-	@SPDLUA=./spdlua ./spdlua spec/run.lua --run-slow
+	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS) --run-slow
 
 # The specs of the C code; the others run the same C from Lua: make test-asan ASAN_SPECS=spec
 ASAN_SPECS ?= spec/bindings spec/core
@@ -124,7 +126,7 @@ test-asan: setup ## run the specs of the C code under address and undefined-beha
 	@$(MAKE) MODE=asan build/asan/spdlua
 	@ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 \
 	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/support/lsan.supp:print_suppressions=0 \
-	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua --exclude-tags=slow,long $(ASAN_SPECS)
+	  SPDLUA=build/asan/spdlua build/asan/spdlua spec/run.lua --jobs $(JOBS) --exclude-tags=slow,long $(ASAN_SPECS)
 
 C_FILES = $(wildcard core/*.[ch] core/kernels/*.[ch] bindings/*.[ch])
 

@@ -200,7 +200,8 @@ static const spdL_function functions[] = {
      "takes 2 m n k floating-point operations."},
     {"repeat_products", core_repeat_products,
      "repeat_products()\n"
-     "Compute the recorded products and nothing else, on all threads, from buffers of zeros."},
+     "Compute the recorded products and nothing else, in the same order, on all threads, from zeros that lie in memory as\n"
+     "the operands lay. The first time takes longer."},
     {"release_buffers", core_release_buffers,
      "release_buffers()\n"
      "Free the buffers that closed tapes and threads keep for the next operator, and the list of recorded products."},

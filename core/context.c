@@ -43,7 +43,7 @@ struct spd_context {
   atomic_llong next;
   atomic_ulong open; /* number of the open job, 0 between jobs */
   atomic_int inside, sleepers;
-  unsigned long jobs;
+  unsigned long loops; /* so far; the number of the open job */
   bool stop;
   pthread_mutex_t mutex;
   pthread_cond_t wake;
@@ -243,7 +243,7 @@ static void *worker_main(void *argument) {
 
 static void run_job(spd_context *context) {
   atomic_store_explicit(&context->next, 0, memory_order_relaxed);
-  atomic_store(&context->open, ++context->jobs);
+  atomic_store(&context->open, context->loops);
   if (atomic_load(&context->sleepers) > 0) {
     pthread_mutex_lock(&context->mutex);
     pthread_cond_broadcast(&context->wake);
@@ -260,6 +260,7 @@ static void run_job(spd_context *context) {
 }
 
 void spd_parallel(spd_context *context, int64_t count, spd_task *task, void *argument) {
+  context->loops++;
   enter_blas();
   if (context->threads == 1 || count <= 1) {
     for (int64_t i = 0; i < count; i++) task(argument, i, 0);
@@ -271,6 +272,8 @@ void spd_parallel(spd_context *context, int64_t count, spd_task *task, void *arg
   }
   leave_blas();
 }
+
+unsigned long spd_parallel_loops(const spd_context *context) { return context->loops; }
 
 /* ---- life ---------------------------------------------------------------------------------- */
 

@@ -38,6 +38,8 @@ bool spd_multiply_sizes(spd_context *context, size_t a, size_t b, size_t *produc
 */
 typedef void spd_task(void *argument, int64_t i, int worker);
 void spd_parallel(spd_context *context, int64_t count, spd_task *task, void *argument);
+/* How many such loops there were so far, the one that runs included. */
+unsigned long spd_parallel_loops(const spd_context *context);
 
 /* Scratch of at least this size for each worker, kept between calls; false when memory is exhausted. */
 bool spd_reserve_scratch(spd_context *context, size_t bytes);
@@ -45,7 +47,7 @@ void *spd_scratch(const spd_context *context, int worker);
 
 const spd_kernels *spd_context_kernels(const spd_context *context);
 
-/* Products that were recorded (blas.c). The context's list is NULL until spd_record_products. */
+/* Products that were recorded (products.c). The context's list is NULL until spd_record_products. */
 typedef struct spd_product_list spd_product_list;
 spd_product_list *spd_product_list_new(spd_context *context);
 void spd_product_list_free(spd_product_list *list);

@@ -71,7 +71,8 @@ typedef struct {
 bool spd_record_products(spd_context *context, bool on);
 /* Borrowed until the next recorded product; NULL if memory was exhausted meanwhile. */
 const spd_recorded_product *spd_recorded_products(spd_context *context, size_t *count);
-/* Compute as many products of the same kinds, on the threads of the context, from buffers of zeros. */
+/* Compute the same products in the same order, on the threads of the context, from zeros that lie in memory as the operands
+** lay; what a parallel loop made is made in one again. The first time takes longer. */
 bool spd_repeat_products(spd_context *context);
 /* Stop recording and free the list. */
 void spd_forget_products(spd_context *context);

@@ -96,9 +96,9 @@ local function config_of(case)
   }
 end
 
--- Milliseconds of the matrix products of what f does, done alone as often as `repeats` says, and their 10^9
+-- Record the matrix products of what f does, and repeat them once, which makes room for them. Returns their 10^9
 -- floating-point operations.
-local function measure_products(f, repeats)
+local function record_products(f)
   core.record_products(true)
   f()
   core.record_products(false)
@@ -107,17 +107,22 @@ local function measure_products(f, repeats)
     operations = operations + 2.0 * product.m * product.n * product.k * product.count
   end
   core.repeat_products()
+  return operations / 1e9
+end
+
+local function seconds_of(f, ...)
   local started = posix.monotonic_time()
-  for _ = 1, repeats do core.repeat_products() end
-  return 1000 * (posix.monotonic_time() - started) / repeats, operations / 1e9
+  f(...)
+  return posix.monotonic_time() - started
 end
 
 local function round(x) return tonumber(("%.4g"):format(x)) end
 
 --- benchmark.measure(name [, steps [, products]]) -> {case =, ms_per_step =, peak_mb =, steps =, threads =}
 -- Train a case for some warm-up steps and then `steps` more, or as many as fit into about two seconds. With products,
--- products_ms and gflop too: the time that the matrix products of a step take alone, in the same parts on the same
--- threads, and their 10^9 floating-point operations.
+-- products_ms and gflop too: the time that the matrix products of a step take alone, in the same parts and order and as
+-- far apart in memory, in turns with the steps so that both meet the same machine; and their 10^9 floating-point
+-- operations.
 function benchmark.measure(name, steps, products)
   local case, WARM_UP, SECONDS = benchmark.cases[name], 5, 2
   local components = component_model.new{
@@ -125,10 +130,9 @@ function benchmark.measure(name, steps, products)
     tied_update = "separate",
   }
   local batches, config = batches_of(case), config_of(case)
-  local optimizer, x = components:optimizer(), nil
-  local function run(first, last)
-    local started = posix.monotonic_time()
-    for step = first, last do
+  local optimizer, x, step = components:optimizer(), nil, 0
+  local function run(count)
+    for _ = 1, count do
       x = batches:batch(step, x)
       do
         local tape <close> = core.tape()
@@ -136,22 +140,22 @@ function benchmark.measure(name, steps, products)
       end
       optimizer:step(1e-3)
       optimizer:zero_gradients()
+      step = step + 1
     end
-    return posix.monotonic_time() - started
   end
-  run(0, WARM_UP - 1)
-  steps = steps or math.max(3, math.floor(SECONDS / run(WARM_UP, WARM_UP + 2) * 3))
-  local seconds = run(WARM_UP + 3, WARM_UP + 2 + steps)
-  local result = {
+  run(WARM_UP)
+  steps = steps or math.max(3, math.floor(SECONDS / seconds_of(run, 3) * 3))
+  local seconds, of_products = products and 0 or seconds_of(run, steps), 0
+  local peak_mb = posix.peak_memory_mb() -- that of a training, without a copy of its memory for the products
+  local gflop = products and record_products(function() run(1) end)
+  for _ = 1, products and steps or 0 do
+    seconds, of_products = seconds + seconds_of(run, 1), of_products + seconds_of(core.repeat_products)
+  end
+  return {
     case = name, ms_per_step = round(1000 * seconds / steps), steps = steps,
-    threads = core.threads(), peak_mb = tonumber(("%.1f"):format(posix.peak_memory_mb())),
+    threads = core.threads(), peak_mb = tonumber(("%.1f"):format(peak_mb)),
+    products_ms = products and round(1000 * of_products / steps) or nil, gflop = gflop and round(gflop) or nil,
   }
-  if products then
-    local next_step = WARM_UP + 3 + steps
-    local milliseconds, gflop = measure_products(function() run(next_step, next_step) end, steps)
-    result.products_ms, result.gflop = round(milliseconds), round(gflop)
-  end
-  return result
 end
 
 return benchmark

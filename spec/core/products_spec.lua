@@ -49,6 +49,30 @@ describe("recorded products", function()
     end))
   end)
 
+  it("are made again in as much memory as theirs, what they share once", function()
+    local x, y = core.normal({40, 50}, {seed = 1}), core.normal({50, 60}, {seed = 2})
+    local z, expected = core.zeros(40, 60), 4 * (40 * 50 + 50 * 60 + 40 * 60)
+    local places = 3 * (24 + 2 * 64) -- of a, b and the result: where they are, and whole lines of the cache
+    local function copied(f)
+      recorded(f)
+      local before = core.live_bytes()
+      core.repeat_products()
+      local bytes = core.live_bytes() - before
+      core.repeat_products()
+      assert.equal(before + bytes, core.live_bytes())
+      return bytes
+    end
+    local bytes = copied(function() z:copy_from(core.matmul(x, y)) end)
+    assert.is_true(bytes >= expected and bytes <= expected + places, bytes)
+    bytes = copied(function()
+      local tape <close> = core.tape()
+      core.sum(core.matmul(x, core.transpose(x))):item()
+    end)
+    expected = 4 * (40 * 50 + 40 * 40)
+    assert.is_true(bytes >= expected and bytes <= expected + places, bytes)
+    core.release_buffers()
+  end)
+
   it("that are none can be listed and repeated", function()
     assert.equal(0, recorded(function() end))
     core.repeat_products()
