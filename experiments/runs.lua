@@ -43,11 +43,9 @@ commands.list = {
 
 function commands.list.run(options)
   local folder = (options["in"] or "out"):gsub("(.)/+$", "%1")
-  local found, columns, notes = require("spd.runs.query").list{
+  local rows, columns, notes = require("spd.runs.query").list{
     folder = folder, where = options.where, sort = options.sort, columns = options.columns, limit = options.limit,
   }
-  local rows = {}
-  for i, row in ipairs(found) do rows[i] = row.values end
   print(options.json and runs.json(rows, columns) or #rows == 0 and "no runs" or runs.table(rows, columns))
   if notes.unknown > 0 then
     warn(("%s not in the index: spdlua %s rebuild %s"):format(plural(notes.unknown, "folder") ..
@@ -98,9 +96,9 @@ commands.rm = {
   arguments = {run_argument}, options = {folder_option, {name = "yes", help = "do not ask"}},
 }
 
-local function agreed(count)
+local function agreed(paths)
   if not core.posix.is_terminal(0) then errors.raise(2, "rm", "nobody can be asked without a terminal", "--yes") end
-  io.write(("remove %s? [y/N] "):format(count == 1 and "this run" or ("these %d runs"):format(count)))
+  io.write(table.concat(paths, "\n"), "\nremove ", plural(#paths, "run"), "? [y/N] ")
   io.flush()
   local answer = io.read "l"
   return answer ~= nil and answer:lower():find "^%s*y" ~= nil
@@ -110,10 +108,7 @@ function commands.rm.run(options)
   local folders, index = require "spd.runs.folders", require "spd.runs.index"
   local paths = find_all(options, 1)
   for _, path in ipairs(paths) do folders.check_removable(path) end
-  if not options.yes then
-    print(table.concat(paths, "\n"))
-    if not agreed(#paths) then return end
-  end
+  if not options.yes and not agreed(paths) then return end
   for _, path in ipairs(paths) do
     local index_path, name = index.of_run(path)
     folders.remove(path)

@@ -8,6 +8,7 @@ local posix = require("spd.core").posix
 local runs = {}
 
 local MOST_NAMED = 4 -- runs, in an error
+local MOST_FORMATTED = 99 -- characters that string.format can fill up to
 
 -- ---- which run ----------------------------------------------------------------------------------
 
@@ -50,39 +51,53 @@ end
 -- A value as people read it: numbers with the digits that matter in a table, or with all of them.
 local function shown(value, exact)
   if value == nil then return "-" end
-  if type(value) == "string" then return (value:gsub("%c", "?")) end
-  if exact or math.type(value) == "integer" then return json.encode(value) end
-  return ("%.4g"):format(value)
+  if type(value) == "string" then return value:find "%c" and value:gsub("%c", "?") or value end
+  if math.type(value) == "integer" then return ("%d"):format(value) end
+  return exact and json.encode(value) or ("%.4g"):format(value)
 end
 
 local function width_of(text) return utf8.len(text) or #text end
 
--- Lines of cells that are as wide as their columns; those of numbers begin at the right.
+local function padded(text, width, right)
+  local space = (" "):rep(width - width_of(text))
+  return right and space .. text or text .. space
+end
+
+-- Rows of texts as lines with aligned columns; those in `right` end at the right. string.format is fast, but counts
+-- bytes, and knows widths of two digits only: where that does not do, texts are padded one by one.
 local function aligned(rows, right)
-  local widths, lines = {}, {}
-  for _, cells in ipairs(rows) do
-    for i, cell in ipairs(cells) do widths[i] = math.max(widths[i] or 0, width_of(cell)) end
-  end
-  for k, cells in ipairs(rows) do
-    local parts = {}
-    for i, cell in ipairs(cells) do
-      local space = (" "):rep(widths[i] - width_of(cell))
-      parts[i] = right[i] and space .. cell or cell .. space
+  local widths, formats, lines, count, wide = {}, {}, {}, #rows[1], false
+  for i = 1, count do
+    local widest = 0
+    for _, cells in ipairs(rows) do
+      if #cells[i] > widest then widest = math.max(widest, width_of(cells[i])) end
     end
-    lines[k] = table.concat(parts, "  "):gsub(" +$", "")
+    widths[i] = (i < count or right[i]) and widest or 0
+    formats[i] = widths[i] == 0 and "%s" or ("%%%s%ds"):format(right[i] and "" or "-", widest)
+    wide = wide or widths[i] > MOST_FORMATTED
+  end
+  local line_format = table.concat(formats, "  ")
+  for k, cells in ipairs(rows) do
+    local line = not wide and line_format:format(table.unpack(cells, 1, count))
+    if not line or utf8.len(line) ~= #line then
+      for i = 1, count do cells[i] = padded(cells[i], widths[i], right[i]) end
+      line = table.concat(cells, "  ")
+    end
+    lines[k] = line
   end
   return table.concat(lines, "\n")
 end
 
---- runs.table(rows, columns [, exact]) -> text
+--- runs.table(rows, names [, exact]) -> text
 -- A line per row (a list of values, nil where there is none) below the names of the columns.
-function runs.table(rows, columns, exact)
-  local lines, right = {table.move(columns, 1, #columns, 1, {})}, {}
+function runs.table(rows, names, exact)
+  local lines, right = {table.move(names, 1, #names, 1, {})}, {}
   for k, row in ipairs(rows) do
-    local cells = {}
-    for i = 1, #columns do
-      cells[i] = shown(row[i], exact)
-      if type(row[i]) == "number" then right[i] = true end
+    local cells = {table.unpack(row, 1, #names)}
+    for i = 1, #names do
+      local value = row[i]
+      cells[i] = shown(value, exact)
+      if math.type(value) then right[i] = true end
     end
     lines[k + 1] = cells
   end

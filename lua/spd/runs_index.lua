@@ -22,8 +22,7 @@ local function register(folder, status, problem_text)
   found.problem = problem_text
   local path, name = index.of_run(folder)
   local function write()
-    local db <close> = index.open(path)
-    db:run(("PRAGMA busy_timeout = %d"):format(PATIENCE))
+    local db <close> = index.open(path, "create", PATIENCE)
     database.transaction(db, function() index.put(db, name, found, index.keys(db)) end)
   end
   local ok, problem = pcall(write)

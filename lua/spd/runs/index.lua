@@ -57,11 +57,11 @@ end
 
 -- ---- reading and writing ------------------------------------------------------------------------
 
---- index.open(path [, mode]) -> db
+--- index.open(path [, mode [, patience]]) -> db
 -- See spd.database. A power failure may damage the file: it is not synchronized, which takes longer than all else.
-function index.open(path, mode)
+function index.open(path, mode, patience)
   local db = database.open{
-    path = path, mode = mode, version = VERSION, schema = SCHEMA, what = "the index of runs",
+    path = path, mode = mode, patience = patience, version = VERSION, schema = SCHEMA, what = "the index of runs",
     rebuild = rebuild_hint(path),
   }
   db:run "PRAGMA synchronous = OFF"

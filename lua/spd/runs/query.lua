@@ -46,25 +46,27 @@ local function look_at_folders(db, root, prefix, there)
   db:run "PRAGMA temp_store = MEMORY; CREATE TEMP TABLE now (run INTEGER PRIMARY KEY, status TEXT)"
   local gone = 0
   local sql = "SELECT id, name, status FROM runs WHERE instr(name, ?) = 1 OR ? = ''"
-  for row in db:each(sql, prefix, prefix) do
-    local is_there = there[row.name]
-    if not is_there and row.name:find("/", #prefix + 1, true) then is_there = posix.is_directory(root .. row.name) end
+  for row in db:each_list(sql, prefix, prefix) do
+    local id, name, status = table.unpack(row)
+    local is_there = there[name]
+    if not is_there and name:find("/", #prefix + 1, true) then is_there = posix.is_directory(root .. name) end
     if not is_there then
-      db:run("INSERT INTO now VALUES (?, 'gone')", row.id)
+      db:run("INSERT INTO now VALUES (?, 'gone')", id)
       gone = gone + 1
-    elseif row.status == "running" and not posix.is_locked(root .. row.name .. "/run.lock") then
-      db:run("INSERT INTO now VALUES (?, 'stopped')", row.id)
+    elseif status == "running" and not posix.is_locked(root .. name .. "/run.lock") then
+      db:run("INSERT INTO now VALUES (?, 'stopped')", id)
     end
-    there[row.name] = nil
+    there[name] = nil
   end
   return gone
 end
 
--- How many of the folders are of runs.
+-- How many of the names are those of runs' folders.
 local function count_runs(root, names)
   local count = 0
   for name in pairs(names) do
-    if posix.is_file(root .. name .. "/final_config.yaml") then count = count + 1 end
+    local is_run = posix.is_file(root .. name .. "/final_config.yaml") and not posix.is_link(root .. name)
+    if is_run then count = count + 1 end
   end
   return count
 end
@@ -72,8 +74,8 @@ end
 -- ---- asking -------------------------------------------------------------------------------------
 
 local function select_text(columns, keys, values)
-  local parts = {"runs.name AS run_name"}
-  for i, key in ipairs(columns) do parts[#parts + 1] = ("%s AS column_%d"):format(expression(key, keys, values), i) end
+  local parts = {}
+  for i, key in ipairs(columns) do parts[i] = expression(key, keys, values) end
   return "SELECT " .. table.concat(parts, ", ") .. " FROM runs"
 end
 
@@ -102,22 +104,17 @@ local function choose_columns(settings, known)
   return columns
 end
 
-local function read_rows(db, sql, values, columns)
-  local rows, names = {}, {}
-  for i in ipairs(columns) do names[i] = "column_" .. i end
-  for row in db:each(sql, table.unpack(values)) do
-    local cells = {}
-    for i, name in ipairs(names) do cells[i] = row[name] end
-    rows[#rows + 1] = {name = row.run_name, values = cells}
-  end
+local function read_rows(db, sql, values)
+  local rows = {}
+  for row in db:each_list(sql, table.unpack(values)) do rows[#rows + 1] = row end
   return rows
 end
 
 --- query.list{folder = [, columns =] [, where =] [, sort =] [, limit =]} -> rows, columns, notes
--- The runs in a folder, at any depth. A row is {name =, values = list, nil where the run has no such key}, in the order
--- of the columns, which are keys. where: see spd.runs.condition. sort: a key, with a minus before it for the largest
--- first (default: "-started"). notes: unknown = how many runs just in the folder are not in the index, gone = how many
--- of the index have no folder any more, and are left out.
+-- The runs in a folder, at any depth. A row is the list of values of the columns, which are keys; nil where the run has
+-- no such key. where: see spd.runs.condition. sort: a key, with a minus before it for the largest first (default:
+-- "-started"). notes: unknown = how many runs just in the folder are not in the index, gone = how many of the index
+-- have no folder any more, and are left out.
 function query.list(settings)
   local path, prefix = index.of_folder(settings.folder)
   local tree, sort = settings.where and condition.parse(settings.where), settings.sort or "-started"
@@ -132,7 +129,7 @@ function query.list(settings)
   local sql = select_text(columns, keys, values) .. where_text(prefix, tree, keys, values) ..
     order_text(sort, keys, values) .. " LIMIT ?"
   values[#values + 1] = settings.limit or -1
-  return read_rows(db, sql, values, columns), columns, {gone = gone, unknown = count_runs(root, there)}
+  return read_rows(db, sql, values), columns, {gone = gone, unknown = count_runs(root, there)}
 end
 
 --- query.names(folder) -> list
