@@ -48,12 +48,12 @@ end
 
 -- ---- text ---------------------------------------------------------------------------------------
 
--- A value as people read it: numbers with the digits that matter in a table, or with all of them.
-local function shown(value, exact)
+-- A value as people read it: numbers with the digits that matter in a table, or with all that a float32 has.
+local function shown(value, precise)
   if value == nil then return "-" end
   if type(value) == "string" then return value:find "%c" and value:gsub("%c", "?") or value end
   if math.type(value) == "integer" then return ("%d"):format(value) end
-  return exact and json.encode(value) or ("%.4g"):format(value)
+  return (precise and "%.7g" or "%.4g"):format(value)
 end
 
 local function width_of(text) return utf8.len(text) or #text end
@@ -88,15 +88,15 @@ local function aligned(rows, right)
   return table.concat(lines, "\n")
 end
 
---- runs.table(rows, names [, exact]) -> text
--- A line per row (a list of values, nil where there is none) below the names of the columns.
-function runs.table(rows, names, exact)
+--- runs.table(rows, names [, precise]) -> text
+-- A line per row (a list of values, nil where there is none) below the names of the columns. precise: seven digits.
+function runs.table(rows, names, precise)
   local lines, right = {table.move(names, 1, #names, 1, {})}, {}
   for k, row in ipairs(rows) do
     local cells = {table.unpack(row, 1, #names)}
     for i = 1, #names do
       local value = row[i]
-      cells[i] = shown(value, exact)
+      cells[i] = shown(value, precise)
       if math.type(value) then right[i] = true end
     end
     lines[k + 1] = cells

@@ -85,6 +85,24 @@ describe("the index of runs", function()
     end)
   end)
 
+  it("is out/runs.db for all beneath out, by whatever path, and else beside the run", function()
+    runs.make(folder .. "/out/seeds/seed_1")
+    runs.make(folder .. "/other/a")
+    local code = ([[
+      package.path = %q .. package.path
+      local index = require "spd.runs.index"
+      for _, path in ipairs{"out/seeds/seed_1", "./other/../out/seeds/seed_1/", %q, "other/a"} do
+        print(index.of_run(path))
+      end
+      for _, path in ipairs{"out", "out/seeds/", "other/"} do print(index.of_folder(path)) end]]):format(
+      posix.real_path "lua" .. "/?.lua;", folder .. "/out/seeds/seed_1")
+    local status, text, message = posix.run{"sh", "-c", 'cd "$1" && exec "$2" -e "$3"', "sh", folder,
+      posix.real_path(experiment.host), code}
+    assert.same({0, ""}, {status, message})
+    assert.equal(("out/runs.db\tseeds/seed_1\n"):rep(3) .. folder .. "/other/runs.db\ta\n" ..
+      "out/runs.db\t\nout/runs.db\tseeds/\nother/runs.db\t\n", text)
+  end)
+
   it("follows a run from its start to its end", function()
     local path = runs.make(folder .. "/a", {rows = {{step = 20, mmcs = 0.5}}})
     local warnings, during = observed(path, setmetatable({status = 130, message = "interrupted"}, {}))
