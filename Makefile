@@ -158,6 +158,11 @@ fixtures-peer: all ## make the fixtures of language models again, with transform
 	@build/peer/bin/pip install --quiet torch numpy transformers safetensors
 	@build/peer/bin/python spec/peer/make_language_models.py
 
+tracker-readers: ## install tensorboard and wandb under build/trackers: test-all then reads with them what spdlua writes
+	@sh spec/support/setup.sh python3 python3-venv
+	@test -x build/trackers/bin/python || python3 -m venv build/trackers
+	@build/trackers/bin/pip install --quiet 'tensorboard>=2.21,<3' 'wandb>=0.31,<1'
+
 VERSION = $(shell sed -n 's/^.define SPD_VERSION "\(.*\)"/\1/p' core/spd.h)
 
 install: all build/$(MODE)/libspd.a ## install under PREFIX (/usr/local)
@@ -184,4 +189,4 @@ help: ## this list
 
 -include $(OBJECTS:.o=.d)
 .PHONY: all packages setup setup-tools double run test test-all test-asan format check objects bench bench-peer \
-  fixtures-peer install uninstall clean help
+  fixtures-peer tracker-readers install uninstall clean help

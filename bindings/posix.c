@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +41,20 @@ static int posix_monotonic_time(lua_State *L) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   lua_pushnumber(L, (lua_Number)now.tv_sec + 1e-9 * (lua_Number)now.tv_nsec);
+  return 1;
+}
+
+static int posix_wall_time(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + 1e-9 * (lua_Number)now.tv_nsec);
+  return 1;
+}
+
+static int posix_host_name(lua_State *L) {
+  struct utsname system;
+  if (uname(&system) != 0) return refused(L);
+  lua_pushstring(L, system.nodename);
   return 1;
 }
 
@@ -168,6 +183,13 @@ static int posix_make_directory(lua_State *L) {
     lua_pop(L, 1);
   }
   return result(L, make_directory(path, parents));
+}
+
+static int posix_working_directory(lua_State *L) {
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof path) == NULL) return refused(L);
+  lua_pushstring(L, path);
+  return 1;
 }
 
 static int posix_remove(lua_State *L) { return result(L, remove(luaL_checkstring(L, 1)) == 0); }
@@ -315,6 +337,8 @@ static int posix_interrupted(lua_State *L) {
 static const spdL_function functions[] = {
     {"monotonic_time", posix_monotonic_time,
      "monotonic_time() -> seconds\nA clock that only goes forward, for durations."},
+    {"wall_time", posix_wall_time, "wall_time() -> seconds\nSince 1970, with a fraction."},
+    {"host_name", posix_host_name, "host_name() -> name, or nil and the reason\nWhat this computer is called."},
     {"sleep", posix_sleep, "sleep(seconds)\nWait; a signal ends it early."},
     {"pid", posix_pid, "pid() -> n\nThe number of this process."},
     {"executable", posix_executable, "executable() -> path\nThe program that runs this code, links resolved."},
@@ -337,6 +361,7 @@ static const spdL_function functions[] = {
     {"make_directory", posix_make_directory,
      "make_directory(path [, parents]) -> true, or nil and the reason\n"
      "With parents, make the folders above too, and one that exists is good."},
+    {"working_directory", posix_working_directory, "working_directory() -> path, or nil and the reason"},
     {"remove", posix_remove, "remove(path) -> true, or nil and the reason\nRemove a file or an empty folder."},
     {"remove_directory", posix_remove_directory,
      "remove_directory(path) -> true, or nil and the reason\nRemove an empty folder, never a file."},

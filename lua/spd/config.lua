@@ -34,9 +34,6 @@ end
 function check.own_model(c, fail, warn)
   check_losses(c, fail, warn)
   check_schedule(c, fail, warn)
-  if c.wandb_project then
-    warn("wandb_project", "nothing is sent to Weights & Biases (the numbers are in the run's metrics.jsonl)")
-  end
 end
 
 local function check_model_class(c, fail)
@@ -114,7 +111,7 @@ local function check_toy_target(c, n_features, fail, warn)
       n_features, active))
   end
   check_synced_inputs(c, n_features, fail)
-  if c.wandb_project then warn("wandb_project", "nothing is sent to Weights & Biases") end
+  if c.wandb_project then warn("wandb_project", "has no effect: only decompositions are tracked") end
 end
 
 function check.tms_target(c, fail, warn)

@@ -203,7 +203,7 @@ end
 local function with_run(run, config, options, work)
   if interrupts.pending() then interrupts.stop("before the first step", how_to_resume(run)) end
   if not run:is_finished() then
-    observers.attach(run, config)
+    observers.attach(run, config, options.quiet)
     work(run, config)
   elseif not options.quiet then
     print(("finished at step %d"):format(config.steps))

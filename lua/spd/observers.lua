@@ -1,14 +1,19 @@
 --- Who is told about a run besides its own folder.
 local observers = {}
 
--- Modules of which observe(run, config) returns an observer (see run:observe), or nil where the config asks for none.
-local MODULES = {"spd.runs_index"}
+-- Modules of which observe(run, config, quiet) returns an observer (see run:observe), or nil for none; those with a key
+-- only for configs that have it.
+local MODULES = {
+  {name = "spd.runs_index"}, {name = "spd.trackers.tensorboard", key = "tensorboard"},
+  {name = "spd.trackers.wandb", key = "wandb_project"},
+}
 
---- observers.attach(run, config)
--- Let the run tell all of them from now on.
-function observers.attach(run, config)
-  for _, name in ipairs(MODULES) do
-    local observer = require(name).observe(run, config)
+--- observers.attach(run, config [, quiet])
+-- Let the run tell all of them from now on. quiet: they print nothing but warnings.
+function observers.attach(run, config, quiet)
+  for _, module in ipairs(MODULES) do
+    local wanted = not module.key or config[module.key]
+    local observer = wanted and require(module.name).observe(run, config, quiet)
     if observer then run:observe(observer) end
   end
 end

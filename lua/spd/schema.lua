@@ -51,9 +51,10 @@ local lr_exponential_halflife = {key = "lr_exponential_halflife", type = "number
   description = "Steps in which an exponential schedule halves the learning rate."}
 
 local wandb = {
-  text("wandb_project", {optional = true}, "Weights & Biases project. Nothing is sent there: a warning."),
-  text("wandb_run_name", {optional = true}, "Name of a Weights & Biases run; has no effect."),
-  text("wandb_run_name_prefix", {default = ""}, "Prefix of that name; has no effect."),
+  text("wandb_project", {optional = true},
+    "Weights & Biases project: leaves a folder for `wandb sync` under wandb/. Null: none."),
+  text("wandb_run_name", {optional = true}, "Name of the run there; null: one made of the main settings."),
+  text("wandb_run_name_prefix", {default = ""}, "Prefix of that name."),
 }
 
 local components = {
@@ -105,6 +106,7 @@ local logging = {
   {key = "checkpoint_seconds", type = "number", above = 0, default = 60.0,
     description = "Longest time between two checkpoints."},
   flag("log_ce_losses", false, "Log cross-entropies of a language model too."),
+  flag("tensorboard", false, "Write TensorBoard event files in the run's folder."),
 }
 
 local pretrained_model = {
@@ -155,7 +157,7 @@ schema.own_model = join(wandb, components, losses, training, logging)
 -- Keys that the configs of all toy targets have.
 local function toy_target(model_key, model_fields, own)
   return join({
-    wandb[1],
+    text("wandb_project", {optional = true}, "Has no effect: only decompositions are tracked."),
     {key = model_key, type = "group", required = true, description = "The model.", fields = model_fields},
     feature_probability,
     size("batch_size", "Samples in a batch."),

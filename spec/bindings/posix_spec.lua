@@ -224,6 +224,13 @@ describe("core.posix.run", function()
 end)
 
 describe("core.posix about this process", function()
+  it("knows the time of day, the computer's name and where it works", function()
+    assert.near(os.time(), posix.wall_time(), 2)
+    local _, name = posix.run{"uname", "-n"}
+    local _, here = posix.run{"pwd", "-P"}
+    assert.same({name, here}, {posix.host_name() .. "\n", posix.working_directory() .. "\n"})
+  end)
+
   it("knows times", function()
     local start = posix.monotonic_time()
     posix.sleep(0.05)
