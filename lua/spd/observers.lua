@@ -4,8 +4,8 @@ local observers = {}
 -- Modules of which observe(run, config, quiet) returns an observer (see run:observe), or nil for none; those with a key
 -- only for configs that have it.
 local MODULES = {
-  {name = "spd.runs_index"}, {name = "spd.trackers.tensorboard", key = "tensorboard"},
-  {name = "spd.trackers.wandb", key = "wandb_project"},
+  {name = "spd.trackers.tensorboard", key = "tensorboard"}, {name = "spd.trackers.wandb", key = "wandb_project"},
+  {name = "spd.runs_index"},
 }
 
 --- observers.attach(run, config [, quiet])
