@@ -202,7 +202,16 @@ describe("the index of runs", function()
 
     it("takes the place of a damaged one with its journal, and of one of another version", function()
       runs.make(folder .. "/a")
-      for _, suffix in ipairs{"", "-journal"} do experiment.write(folder .. "/runs.db" .. suffix, ("x"):rep(2000)) end
+      -- what a process leaves that is killed while it writes: a journal to be played back
+      local db = core.sqlite.open(folder .. "/runs.db")
+      db:run "PRAGMA cache_size = 1; CREATE TABLE t (a)"
+      for i = 1, 30 do db:run("INSERT INTO t VALUES (?)", ("x"):rep(3000) .. i) end
+      db:run "BEGIN; UPDATE t SET a = a || 'y'"
+      local journal = experiment.read(folder .. "/runs.db-journal")
+      db:close()
+      assert.is_true(#journal > 10000)
+      experiment.write(folder .. "/runs.db-journal", journal)
+      experiment.write(folder .. "/runs.db", ("x"):rep(2000))
       assert.equal(1, (rebuild()))
       assert.same({"a stopped"}, (list()))
       core.sqlite.open(folder .. "/runs.db"):run "PRAGMA user_version = 7"
