@@ -9,6 +9,7 @@ PACKAGES := lua5.4 openblas yaml-0.1 jansson libpcre2-8 libutf8proc sqlite3
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config git lua5.4 liblua5.4-dev libopenblas-dev libyaml-dev libjansson-dev libpcre2-dev \
   libutf8proc-dev libsqlite3-dev libreadline-dev lua-cjson lua-busted lua-filesystem gnuplot-nox
 DEBIAN_BROWSER := chromium
+DEBIAN_CLUSTER := slurmctld slurmd slurm-client munge
 DEBIAN_TOOLS := clang-format cppcheck lua-check
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-psabi
 FLAGS_release := -O3 -g
@@ -114,8 +115,9 @@ test: setup ## build and run the quick specs
 	@$(MAKE) all double
 	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS)
 
-test-all: setup ## run the slow specs as well, one of which needs a browser
+test-all: setup ## run the slow specs as well, some of which need a browser or Slurm
 	@sh spec/support/setup.sh $(DEBIAN_BROWSER)
+	@sh spec/support/setup.sh $(DEBIAN_CLUSTER) || echo "test-all: without Slurm its specs are left out" >&2
 	@$(MAKE) all double
 	@SPDLUA=./spdlua ./spdlua spec/run.lua --jobs $(JOBS) --run-slow
 

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -100,6 +99,13 @@ static int posix_terminal_width(lua_State *L) {
   return 1;
 }
 
+static int posix_terminal_height(lua_State *L) {
+  struct winsize size;
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0;
+  lua_pushinteger(L, known ? size.ws_row : 24);
+  return 1;
+}
+
 /* ---- files and folders --------------------------------------------------------------------- */
 
 static bool has_mode(const char *path, mode_t mode) {
@@ -123,7 +129,7 @@ static int posix_is_link(lua_State *L) {
   return 1;
 }
 
-static int posix_modified_time(lua_State *L) {
+static int posix_modified(lua_State *L) {
   struct stat status;
   if (stat(luaL_checkstring(L, 1), &status) != 0) return refused(L);
   lua_pushinteger(L, (lua_Integer)status.st_mtime);
@@ -254,6 +260,13 @@ static int lock_close(lua_State *L) {
   return 0;
 }
 
+/* Ask for a lock on a whole file that belongs to the open file, as flock's does, but of the kind that SQLite uses: it
+** holds between the nodes of a cluster wherever a database does. */
+static bool ask_for_lock(int file) {
+  const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(file, F_OFD_SETLK, &whole) == 0;
+}
+
 /* True once the lock is held; else errno: EWOULDBLOCK where it is not to be waited for. Waits by asking again. Signals
 ** are let in only while it pauses, so that one ends it whenever it comes. */
 static bool wait_for_lock(int file, bool wait) {
@@ -263,9 +276,8 @@ static bool wait_for_lock(int file, bool wait) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, &before);
-  bool held = flock(file, LOCK_EX | LOCK_NB) == 0;
-  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0)
-    held = flock(file, LOCK_EX | LOCK_NB) == 0;
+  bool held = ask_for_lock(file);
+  while (!held && wait && errno == EWOULDBLOCK && ppoll(NULL, 0, &pause, &before) == 0) held = ask_for_lock(file);
   const int reason = errno;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = reason;
@@ -289,10 +301,11 @@ static int take_lock(lua_State *L, bool wait) {
 static int posix_lock(lua_State *L) { return take_lock(L, true); }
 static int posix_try_lock(lua_State *L) { return take_lock(L, false); }
 
-/* Asks for a shared lock, so that those who ask do not see each other. */
+/* Asks who holds the lock, without taking it. */
 static int posix_is_locked(lua_State *L) {
   const int file = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC);
-  const bool locked = file >= 0 && flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  const bool locked = file >= 0 && fcntl(file, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
   if (file >= 0) close(file);
   lua_pushboolean(L, locked);
   return 1;
@@ -350,11 +363,13 @@ static const spdL_function functions[] = {
      "is_terminal(n) -> boolean\nWhether file descriptor n (1: stdout, 2: stderr) is a terminal."},
     {"terminal_width", posix_terminal_width,
      "terminal_width() -> columns\nWidth of the terminal on stdout, 80 if unknown."},
+    {"terminal_height", posix_terminal_height,
+     "terminal_height() -> lines\nHeight of the terminal on stdout, 24 if unknown."},
     {"is_directory", posix_is_directory, "is_directory(path) -> boolean"},
     {"is_file", posix_is_file, "is_file(path) -> boolean\nWhether there is a regular file."},
     {"is_link", posix_is_link, "is_link(path) -> boolean\nWhether there is a symbolic link."},
-    {"modified_time", posix_modified_time,
-     "modified_time(path) -> seconds since 1970, or nil and the reason\nWhen a file was last written."},
+    {"modified", posix_modified,
+     "modified(path) -> seconds since 1970, or nil and the reason\nWhen a file or folder was changed last, as for os.date."},
     {"real_path", posix_real_path,
      "real_path(path) -> path, or nil and the reason\nThe whole path of what is there, without symbolic links."},
     {"list_directory", posix_list_directory, "list_directory(path) -> names, or nil and the reason"},
@@ -375,8 +390,7 @@ static const spdL_function functions[] = {
      "held until lock:close(), the end of a <close> variable's scope, or the end of the process."},
     {"try_lock", posix_try_lock, "try_lock(path) -> lock, or nil at once if another process holds it"},
     {"is_locked", posix_is_locked,
-     "is_locked(path) -> boolean\n"
-     "Whether a process holds the lock of that file. For this moment the lock cannot be taken by others."},
+     "is_locked(path) -> boolean\nWhether somebody holds the lock of that file. It is not taken."},
     {"catch_interrupt", posix_catch_interrupt,
      "catch_interrupt(on)\n"
      "While on, the first SIGINT or SIGTERM is only noted; a second one ends the process. Signals belong to the\n"
@@ -391,6 +405,10 @@ static const spdL_function functions[] = {
      "start(words) -> program; or nil and the reason\n"
      "Run a program without a shell, beside this one and without input. program:poll() gives nothing while it runs, then\n"
      "once what run gives; program:terminate() asks it to end, as closing or losing it does."},
+    {"wait", spdL_wait_programs,
+     "wait(programs, seconds)\n"
+     "Wait until one of the started programs ends, so long at most; a signal ends it early. None may have been seen to\n"
+     "end. What they print is not taken meanwhile: for programs that write to files."},
     {NULL, NULL, NULL}};
 
 static const luaL_Reg lock_metamethods[] = {

@@ -19,6 +19,7 @@ int spdL_memory_available_bytes(lua_State *L);
 /* bindings/program.c */
 int spdL_run_program(lua_State *L);
 int spdL_start_program(lua_State *L);
+int spdL_wait_programs(lua_State *L);
 void spdL_open_program(lua_State *L); /* its metatable; leaves the stack as it is */
 
 #endif

@@ -1,5 +1,5 @@
 /*
-** core.posix.run and core.posix.start: other programs, without a shell.
+** core.posix.run, core.posix.start and core.posix.wait: other programs, without a shell.
 **
 ** What is open for a run lives in a userdata, whose collection closes it; so a Lua error at any moment leaks
 ** nothing. Input and both outputs are moved together as the pipes allow, so neither side waits for the other.
@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 #include "spdl.h"
 
 #define PROGRAM SPDL_NAME("program")
-enum { MOST_WORDS = 256, CHUNK = 65536 };
+enum { MOST_WORDS = 256, MOST_PROGRAMS = 1024, CHUNK = 65536 };
 
 extern char **environ;
 
@@ -256,6 +257,38 @@ static int program_poll(lua_State *L) {
 
 static int program_terminate(lua_State *L) {
   ask_to_end(luaL_checkudata(L, 1, PROGRAM));
+  return 0;
+}
+
+/* Watch the ends of programs for so many milliseconds. Where the system cannot tell of a program's end, wait less long:
+** the caller looks again. */
+static void watch(const pid_t *children, int count, int milliseconds) {
+  enum { BLIND_MILLISECONDS = 20 };
+  struct pollfd ends[MOST_PROGRAMS];
+  for (int i = 0; i < count; i++) {
+    ends[i] = (struct pollfd){(int)syscall(SYS_pidfd_open, children[i], 0), POLLIN, 0};
+    if (ends[i].fd < 0 && milliseconds > BLIND_MILLISECONDS) milliseconds = BLIND_MILLISECONDS;
+  }
+  poll(ends, (nfds_t)count, milliseconds);
+  for (int i = 0; i < count; i++) close_end(&ends[i].fd);
+}
+
+int spdL_wait_programs(lua_State *L) {
+  pid_t children[MOST_PROGRAMS];
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const lua_Number seconds = luaL_checknumber(L, 2);
+  luaL_argcheck(L, seconds >= 0 && seconds <= 1e6, 2, "expected 0 to 1e6 seconds");
+  const lua_Integer count = luaL_len(L, 1);
+  luaL_argcheck(L, count >= 0 && count <= MOST_PROGRAMS, 1, "expected at most 1024 programs");
+  for (int i = 0; i < count; i++) {
+    lua_geti(L, 1, i + 1);
+    const program *p = luaL_testudata(L, -1, PROGRAM);
+    if (p == NULL) return luaL_error(L, "wait: item %d is a %s, not a program", i + 1, luaL_typename(L, -1));
+    if (p->child < 0) return luaL_error(L, "wait: program %d has ended", i + 1);
+    children[i] = p->child;
+    lua_pop(L, 1);
+  }
+  watch(children, (int)count, (int)(1000 * seconds));
   return 0;
 }
 

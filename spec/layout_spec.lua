@@ -182,10 +182,21 @@ describe("documentation", function()
 end)
 
 describe("configs/", function()
+  local command = require "spd.sweep.command"
   local config = require "spd.config"
+  local definition = require "spd.sweep.definition"
+  local sampling = require "spd.sweep.sampling"
+
+  -- A sweep file that fits its config.
+  local function check_sweep(path)
+    local sweep, warnings = definition.read(path)
+    assert.same({}, warnings)
+    command.check(sweep, sampling.new(sweep))
+  end
 
   for _, path in ipairs(files_below("configs", ".yaml")) do
     it(path .. " loads without a warning", function()
+      if path:match("^configs/sweeps/") then return check_sweep(path) end
       local kind = path:match("/targets/tms") and "tms" or path:match("/targets/resid_mlp") and "residual_mlp"
         or path:match("/targets/lm") and "lm"
       local resolved, warnings

@@ -74,23 +74,68 @@ describe("README.md", function()
     end
   end)
 
-  it("shows what the prompt prints", function()
-    local first = assert(readme:find("\n    spdlua [%d.]+ %("))
-    local session = readme:sub(first + 1):match("^(.-\n)\n%S")
+  -- What is typed in a session at the prompt, whose lines are indented, and what stands on the terminal.
+  local function session_of(text)
     local input, expected = {}, {}
-    for line in session:gmatch("    ([^\n]*)\n") do
+    for line in text:gmatch("    ([^\n]*)\n") do
       local prompt, typed = line:match("^(>+ )(.*)")
       input[#input + 1] = typed
       expected[#expected + 1] = prompt or line .. "\n"
     end
+    return table.concat(input, "\n") .. "\n", table.concat(expected) .. "> \n"
+  end
+
+  -- What the prompt prints in a folder.
+  local function answers_to(input, folder)
     local path = os.tmpname()
     local file = assert(io.open(path, "wb"))
-    file:write(table.concat(input, "\n"), "\n")
+    file:write(input)
     file:close()
-    local status, text, message = posix.run{"sh", "-c", ('exec "%s" -i < "%s"'):format(host, path)}
+    local status, text, message = posix.run{"sh", "-c", ('cd "%s" && exec "%s" -i < "%s"'):format(folder,
+      posix.executable(), path)}
     os.remove(path)
     assert.equal("", message)
     assert.equal(0, status)
-    assert.equal(table.concat(expected) .. "> \n", text)
+    return text
+  end
+
+  it("shows what the prompt prints", function()
+    local first = assert(readme:find("\n    spdlua [%d.]+ %("))
+    local input, expected = session_of(readme:sub(first + 1):match("^(.-\n)\n%S"))
+    assert.equal(expected, answers_to(input, "."))
+  end)
+
+  -- Words of a text, and of its numbers with a point their values; without the examples, which may be others where a
+  -- processor rounds otherwise.
+  local function words_of(text)
+    local words = {}
+    for line in text:gmatch("[^\n]+") do
+      local is_example = line:find("^ *%d+ +1%.000 ")
+      for word in (is_example and "" or line):gmatch("[^%s,()]+") do
+        words[#words + 1] = word:find("^[+-]?%d+%.%d[%de-]*$") and tonumber(word) or word
+      end
+    end
+    return words
+  end
+
+  it("shows what an opened run prints", function()
+    local input, expected = session_of(readme:match("\n(    > run = spd%.open.-\n)\n%S"))
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert(posix.make_directory(folder .. "/out", true))
+    assert.equal(0, (posix.run{"cp", "-r", "spec/fixtures/tms_run", folder .. "/out/tms"}))
+    local text = answers_to(input, folder)
+    local is_drawn = posix.is_file(folder .. "/out/component.png")
+    posix.run{"rm", "-rf", folder}
+    assert.is_true(is_drawn)
+    local wanted, found = words_of(expected), words_of(text:gsub("^[^\n]*\n", ""))
+    assert.equal(#wanted, #found, text)
+    for i, word in ipairs(wanted) do
+      if type(word) == "number" and type(found[i]) == "number" then
+        assert.near(word, found[i], 0.002 + 0.01 * math.abs(word))
+      else
+        assert.equal(word, found[i])
+      end
+    end
   end)
 end)

@@ -24,6 +24,7 @@ for i, option in ipairs(arg) do
   end
 end
 if not slow and not chosen then table.insert(options, 1, "--exclude-tags=slow") end
+if jobs and slow then table.insert(options, 1, "--run-slow") end
 if jobs then os.exit(require "spec.support.parallel"(options, jobs), true) end
 for i = 1, math.max(#arg, #options) do arg[i] = options[i] end
 

@@ -11,9 +11,10 @@ local of_kind = {
   lm = require "spd.analysis.language",
 }
 
--- Draw with a function of spd.figures, and note the first reason why one could not be drawn.
-local function draw(subject, name, ...)
-  local ok, reason = figures[name](...)
+-- Draw with a function of spd.figures, unless there is no path, and note the first reason why one could not be drawn.
+local function draw(subject, name, path, ...)
+  if not path then return end
+  local ok, reason = figures[name](path, ...)
   if not ok and not subject.problem then subject.problem = reason end
 end
 
@@ -115,6 +116,8 @@ end
 -- ---- distributions ------------------------------------------------------------------------------
 
 local function draw_histograms(subject, path)
+  local to = path "importance_histograms"
+  if not to then return end
   local components, panels = subject.components, {}
   local x = subject.evaluation_data:batch(0)
   local histograms, examples = evaluate.histograms(components, x)
@@ -122,11 +125,13 @@ local function draw_histograms(subject, path)
     panels[i] = histograms[matrix.name]
     panels[i].name = matrix.name
   end
-  draw(subject, "histograms", path "importance_histograms", panels,
+  draw(subject, "histograms", to, panels,
     {title = ("Causal importances (lower-leaky) on %d examples"):format(examples)})
 end
 
 local function draw_activity(subject, path)
+  local rates_to, means_to = path "activation_rates", path "mean_importances"
+  if not (rates_to or means_to) then return end
   local components, data, config = subject.components, subject.evaluation_data, subject.config
   local active, examples = evaluate.activation_counts(components, data, config)
   local counts, means = {}, {}
@@ -135,11 +140,11 @@ local function draw_activity(subject, path)
     for c, count in ipairs(active[name]) do rates[c] = count / examples end
     counts[i], means[i] = {name = name, counts = rates}, {name = name, values = subject.means[name]}
   end
-  draw(subject, "activation_counts", path "activation_rates", counts, {
+  draw(subject, "activation_counts", rates_to, counts, {
     label = ("Fraction of examples with importance > %g"):format(evaluate.alive_threshold),
     threshold = evaluate.alive_rate,
   })
-  draw(subject, "mean_importances", path "mean_importances", means)
+  draw(subject, "mean_importances", means_to, means)
 end
 
 -- ---- training -----------------------------------------------------------------------------------
@@ -186,9 +191,22 @@ local function draw_training(subject, path)
   if #panels > 0 then draw(subject, "curves", path "training_curves", panels) end
 end
 
+--- analysis.figures(subject) -> list of the names of the figures that analysis.draw can draw
+function analysis.figures(subject)
+  local names = {"subcomponents", "importance_histograms", "activation_rates", "mean_importances", "training_curves"}
+  if subject.solution then
+    table.move({"causal_importances", "causal_importances_upper_leaky"}, 1, 2, #names + 1, names)
+  end
+  local special = of_kind[subject.kind]
+  local more = special and special.figures(subject) or {}
+  table.move(more, 1, #more, #names + 1, names)
+  table.sort(names)
+  return names
+end
+
 --- analysis.draw(subject, path) -> nil, or the reason why a figure could not be drawn
--- Draw all figures; path(name) gives the file for a figure's name. subject as in analysis.score, and, for the
--- curves of a training, rows = list of what its metrics.jsonl holds, decoded.
+-- Draw all figures; path(name) gives the file for a figure's name, or nil for one that is not wanted. subject as in
+-- analysis.score, and, for the curves of a training, rows = list of what its metrics.jsonl holds, decoded.
 function analysis.draw(subject, path)
   subject = setmetatable({}, {__index = subject})
   local known = subject.solution ~= nil

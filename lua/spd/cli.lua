@@ -21,6 +21,8 @@ function read.text(text)
   return text
 end
 
+read.words = read.text -- for another program, whose options they may be
+
 function read.count(text, option)
   local least, most = option.least or 1, option.most or math.maxinteger
   local number = text:match("^%d+$") and math.tointeger(tonumber(text))
@@ -126,7 +128,7 @@ local function parse_option(result, usage, words, i)
     set_option(result, option, value)
   else
     i = i + 1
-    if not words[i] or words[i]:match("^%-%-") then
+    if not words[i] or (words[i]:match("^%-%-") and option.kind ~= "words") then
       errors.raise(2, "--" .. option.name, ("expected %s after it, found %s"):format(option.value,
         words[i] and "'" .. words[i] .. "'" or "nothing"))
     end
@@ -193,9 +195,10 @@ local KEY = "^[%a_][%w_.%-]*="
 --
 --     arguments   {name = "FILE", key = "files", many = true, optional = true, help =}, in their order
 --     overrides   true: words key=value and --key=value are collected in the result's list `overrides`
---     options     {name = "threads", value = "N", kind = "text" | "count" | "list", least =, most =, help =};
---                 without `value` a flag. `instead = WHY` marks one that stands instead of all arguments;
---                 others may go with it only with `with_instead = true`
+--     options     {name = "threads", value = "N", kind = "text" | "words" | "count" | "list", least =, most =,
+--                 help =}; without `value` a flag. "words" are for another program: what follows is taken even if
+--                 it begins with --. `instead = WHY` marks one that stands instead of all arguments; others may go
+--                 with it only with `with_instead = true`
 --
 -- The result has the arguments by key, the options by name, and `overrides`. Whatever is wrong is an error
 -- of status 2 that names the word.

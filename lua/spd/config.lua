@@ -281,6 +281,15 @@ end
 -- task.
 function config.load_own_model(path) return load(path, "own_model") end
 
+--- config.is_own_model(path) -> true if it is the config of a script that brings its own model
+function config.is_own_model(path)
+  local tree = yaml.read(path)
+  for _, entry in ipairs(tree and tree.kind == "mapping" and tree or {}) do
+    if entry.key == "pretrained_model_class" then return false end
+  end
+  return true
+end
+
 --- config.resolve(values [, source [, kind [, overrides]]]) -> config, warnings
 -- The same from a Lua table, which stays as it is. source: what errors call it (default "config"). kind:
 -- "decomposition" (default); "own_model": without the keys about target and task; "tms_target", "residual_mlp_target"

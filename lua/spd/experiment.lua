@@ -14,6 +14,7 @@ local optimize = require "spd.optimize"
 local progress = require "spd.progress"
 local run_module = require "spd.run"
 local target = require "spd.target"
+local trial = require "spd.trial"
 local posix = core.posix
 
 local experiment = {}
@@ -81,14 +82,42 @@ function experiment.subject(config, model, target_config)
   }
 end
 
---- experiment.open(directory [, step]) -> subject, run, step
--- A run's folder as a subject, with the values of its latest checkpoint or of that of a step.
-function experiment.open(directory, step)
+-- What is trained and analysed where the user brings the model, and data or none.
+local function own_subject(settings, config)
+  local function data(purpose) return settings.dataset and settings.dataset(config, purpose) end
+  return {
+    kind = "own_model", config = config, data = data "data", evaluation_data = data "evaluation",
+    components = component_model.new{
+      target = settings.model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
+      n_ci_mlp_neurons = config.n_ci_mlp_neurons, tied_update = config.tied_update,
+    },
+  }
+end
+
+-- The subject of an existing run, with initial values; own: the user's model.
+local function subject_of(run, own)
+  local path = run:config_path()
+  local is_own = config_module.is_own_model(path)
+  if is_own and not own then
+    errors.raise(2, run.directory, "decomposes a model of your own, which is not in the folder",
+      "spd.open(DIR, {model = ..., dataset = ...}) takes what the script gave to decompose_own")
+  end
+  if own and not is_own then errors.raise(2, run.directory, "has a target of its own", "open it without a model") end
+  if own then return own_subject(own, (config_module.load_own_model(path))) end
+  local config = config_module.load(path)
+  target.require_copy(run.directory, config)
+  return experiment.subject(config, target.of_run(run.directory, config))
+end
+
+--- experiment.open(directory [, step [, own]]) -> subject, run, step
+-- A run's folder as a subject, with the values of its latest checkpoint or of that of a step. Nothing is written. own,
+-- for a run of decompose_own: {model = [, dataset =]}, as they were given to it.
+function experiment.open(directory, step, own)
   local run = run_module.open(directory)
-  local config = config_module.load(run:config_path())
-  local subject = experiment.subject(config, target.of_run(run.directory, config))
+  if #run:checkpoints() == 0 then errors.raise(2, directory, "has no checkpoint yet") end
+  local subject = subject_of(run, own)
   step = step or run:latest_checkpoint()
-  if not step then errors.raise(2, directory, "has no checkpoint yet") end
+  if not step then errors.raise(2, directory, "has no checkpoint that can be read") end
   local tensors, _, path = run:load_checkpoint(step)
   optimize.restore(tensors, subject.components, nil, path)
   return subject, run, step
@@ -220,9 +249,10 @@ local function finish(subject, run, options)
 end
 
 --- experiment.decompose(kind, options)
--- Run or resume a decomposition as a command line asks for it (see cli.experiment), and print where its results
--- are.
+-- Run or resume a decomposition as a command line asks for it (see cli.experiment), or a sweep whose trial this is
+-- (see spd.trial), and print where its results are.
 function experiment.decompose(kind, options)
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local function load(path)
     if path then return load_config(kind, path, {}) end
@@ -252,6 +282,7 @@ end
 function experiment.train_target(settings)
   local options = cli.parse(arg, cli.target_training(settings.script, settings.summary))
   if not options then return end
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local config, warnings = config_module.load_target(options.config, settings.kind, options.overrides)
   warn_all(warnings, options.quiet)
@@ -275,17 +306,6 @@ function experiment.train_target(settings)
 end
 
 -- ---- a model of the user's own ------------------------------------------------------------------
-
-local function own_subject(settings, config)
-  return {
-    kind = "own_model", config = config,
-    data = settings.dataset(config, "data"), evaluation_data = settings.dataset(config, "evaluation"),
-    components = component_model.new{
-      target = settings.model, patterns = config.target_module_patterns, C = config.C, seed = config.seed,
-      n_ci_mlp_neurons = config.n_ci_mlp_neurons, tied_update = config.tied_update,
-    },
-  }
-end
 
 local OWN_SETTINGS = {script = "string", summary = "string", model = "table", dataset = "function", config = "table"}
 
@@ -323,6 +343,7 @@ function experiment.decompose_own(settings)
   check_own_settings(settings)
   local options = cli.parse(arg, cli.own_experiment(settings.script, settings.summary))
   if not options then return end
+  options = trial.apply(options)
   if options.threads then core.threads(options.threads) end
   local case = experiment.case_name(settings.script)
   local function load(path)

@@ -7,10 +7,13 @@ local fields = {}
 
 -- ---- places ---------------------------------------------------------------------------------
 
+--- fields.place(node, source) -> text
 -- Where a node or an entry of a mapping was written: an override, a line of the file, or just the source.
-local function place(node, source)
+function fields.place(node, source)
   return node.where or (node.line and source .. ":" .. node.line) or source
 end
+
+local place = fields.place
 
 local function join_path(path, key) return path == "" and key or path .. "." .. key end
 
@@ -202,13 +205,15 @@ types.integer_lists = {
 
 local IS_LIST = {strings = true, integer_lists = true}
 
-local function describe_found(node)
+--- fields.found(node) -> text
+-- What an error says was found: "an empty group", "[1, 2]", "null", "'text'", "3".
+function fields.found(node)
   if node.kind == "mapping" then return #node == 0 and "an empty group" or "a group of keys" end
   if node.kind == "sequence" then
     local items = {}
     for i, item in ipairs(node) do
       if i > 4 then items[i] = "..." break end
-      items[i] = describe_found(item)
+      items[i] = fields.found(item)
     end
     return "[" .. table.concat(items, ", ") .. "]"
   end
@@ -226,7 +231,7 @@ local function wrong_value(field, node, where, path)
   local expected = field.type == "group" and "a group of keys"
     or types[field.type].describe(field, node.kind == "scalar" and number_of(node))
   if field.optional then expected = expected .. ", or null" end
-  errors.raise(2, where, ("%s: expected %s, found %s"):format(path, expected, describe_found(node)))
+  errors.raise(2, where, ("%s: expected %s, found %s"):format(path, expected, fields.found(node)))
 end
 
 local function read_value(field, entry, context, path)
@@ -234,7 +239,9 @@ local function read_value(field, entry, context, path)
   context.places[path] = where
   if field.optional and node.kind == "scalar" and yaml.scalar(node) == nil then return nil end
   local value
-  if field.type == "group" then
+  if field.type == "node" then
+    value = node
+  elseif field.type == "group" then
     if node.kind == "mapping" then value = read_group(field, node, context, path) end
   elseif (node.kind == "scalar") ~= (IS_LIST[field.type] or false) then
     value = types[field.type].read(field, node)
@@ -263,7 +270,7 @@ function read_group(field, node, context, path)
   table.sort(names)
   local tag = entry_of(node, field.tag)
   local where, found = place(node, context.source), "nothing"
-  if tag then where, found = place(tag, context.source), describe_found(tag.value) end
+  if tag then where, found = place(tag, context.source), fields.found(tag.value) end
   return errors.raise(2, where, ("%s: expected one of %s, found %s"):format(join_path(path, field.tag),
     table.concat(names, ", "), found))
 end
@@ -284,11 +291,11 @@ end
 --- fields.read(node, list, source) -> table, places
 -- Read the mapping node by the list of fields: a plain table with all defaults filled in, and where each
 -- key was given (key path -> "file:line"). Errors, the first of: a key that is unknown, a value that is
--- wrong, keys that are missing.
+-- wrong, keys that are missing. A field of the type "node" is what was given as a tree, to be read by others.
 function fields.read(node, list, source)
   if node == nil then errors.raise(2, source, "expected keys and values, found an empty file") end
   if node.kind ~= "mapping" then
-    errors.raise(2, place(node, source), "expected keys and values, found " .. describe_found(node))
+    errors.raise(2, place(node, source), "expected keys and values, found " .. fields.found(node))
   end
   check_keys(node, list, source, "")
   local context = {source = source, places = {}}

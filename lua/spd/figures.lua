@@ -7,6 +7,7 @@ local errors = require "spd.errors"
 local distributions = require "spd.figures.distributions"
 local heatmaps = require "spd.figures.heatmaps"
 local residual_mlp = require "spd.figures.residual_mlp"
+local sweep = require "spd.figures.sweep"
 local tms = require "spd.figures.tms"
 
 local figures = {}
@@ -136,6 +137,14 @@ end
 -- panels = list of {name =, outputs = for each magnitude rows [n][n], the output for that input of each feature}.
 function figures.feature_responses(path, subject, options)
   return draw(path, residual_mlp.responses, subject, options)
+end
+
+--- figures.swept_parameter(path, subject [, options]) -> true, or nil and the reason
+-- The metric of a sweep's trials against the values of a parameter, with its means where trials share a value, and the
+-- best trial. subject: name, metric = their names; x, y = lists of numbers, one for each trial; categories = list of
+-- words for x of 0, 1, ...; log_x = true for a logarithmic axis; maximize = true if more is better; note.
+function figures.swept_parameter(path, subject, options)
+  return draw(path, sweep.parameter, subject, options)
 end
 
 return figures

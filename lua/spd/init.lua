@@ -17,12 +17,18 @@ end
 --- spd.rows(x) -> number of rows of x [..., n]: the product of its leading dimensions.
 function spd.rows(x) return shape.rows(x) end
 
+--- spd.open([directory [, {step =, model =, dataset =}]]) -> run
+-- Open a run's folder to look into it: the trained subcomponents, their target, config and metrics, and methods that
+-- show what they do, see help(run). step: that checkpoint (default: the last one). model and dataset: of a run that was
+-- made with a model of your own, as for spd.experiment.decompose_own. spd.open() lists the newest runs under out/.
+function spd.open(...) return spd.opened_run.open(...) end
+
 --- The modules of the package, for help() and completion.
 spd.modules = {
   "analysis", "assignment", "benchmark", "cli", "component_model", "config", "data", "errors", "evaluate",
   "experiment", "fields", "figures", "files", "gnuplot", "hugging_face", "interrupts", "json", "losses", "memory",
-  "metrics", "model", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target", "text_data",
-  "tokenizer", "yaml",
+  "metrics", "model", "opened_run", "optimize", "oracle", "progress", "run", "schema", "shape", "seeds", "target",
+  "text_data", "tokenizer", "yaml",
 }
 
 local is_module = {}

@@ -8,6 +8,9 @@ local json = {}
 --- json.empty_list: an empty array; any other empty table is an object.
 json.empty_list = setmetatable({}, {__name = "json.empty_list"})
 
+--- json.null: null as an entry of an object or a list that is written, where nil would be none.
+json.null = cjson.null
+
 local function number_text(x)
   if x ~= x or x == math.huge or x == -math.huge then return "null" end
   if math.type(x) == "integer" then return ("%d"):format(x) end

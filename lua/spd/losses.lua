@@ -12,10 +12,16 @@ local rows = shape.rows
 
 local losses = {}
 
--- The distance D of an output to the target's.
+--- losses.output_distance(kind, target, output) -> scalar
+-- The distance D of an output to the target's. kind, a config's output_loss_type: "kl", the divergence of the softmax,
+-- or "mse", the mean squared error.
+function losses.output_distance(kind, target, output)
+  if kind == "kl" then return core.softmax_kl(target, output) end
+  return core.squared_error(output, target) / shape.count(output)
+end
+
 local function distance(step, output)
-  if step.config.output_loss_type == "kl" then return core.softmax_kl(step.target, output) end
-  return core.squared_error(output, step.target) / shape.count(output)
+  return losses.output_distance(step.config.output_loss_type, step.target, output)
 end
 
 -- The sum of a list of scalars.

@@ -14,6 +14,22 @@ local function start(words)
   return program
 end
 
+-- The system is told to kill the process with its parent, which is only known to be told in time if that is still the
+-- parent afterwards. What it prints goes to a file.
+local BOUND = {
+  "setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && log=$1 && shift && exec "$@" >"$log" 2>&1',
+}
+
+--- processes.start_bound{words =, log = path, environment = table} -> program
+-- Start a program (see core.posix.start) that does not outlive this process, however that ends: it is killed with it.
+-- Both its streams go to the file; the variables are added to its environment.
+function processes.start_bound(settings)
+  local words = table.move(BOUND, 1, #BOUND, 1, {})
+  table.move({tostring(posix.pid()), settings.log, "env"}, 1, 3, #words + 1, words)
+  for name, value in pairs(settings.environment) do words[#words + 1] = name .. "=" .. value end
+  return start(table.move(settings.words, 1, #settings.words, #words + 1, words))
+end
+
 -- Ask all that run to end, and wait until they have: each leaves a checkpoint first.
 local function end_all(running)
   for _, job in ipairs(running) do job.program:terminate() end

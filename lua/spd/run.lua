@@ -19,7 +19,6 @@ Run.__index = Run
 
 local CHECKPOINTS_KEPT = 2
 local LONGEST_ROW = 1 << 18 -- bytes of metrics.jsonl that are read for its last row
-local LOOK = 0.05 -- seconds; who looks whether a run is in work holds its lock for less than that
 
 local function warn(where, what)
   io.stderr:write("spdlua: warning: ", where, ": ", what, "\n")
@@ -103,12 +102,7 @@ function Run:in_work() return posix.is_locked(self.directory .. "/run.lock") end
 -- Keep other processes from working on the run until run:close() or the end of this one.
 function Run:lock()
   if self.held then return end
-  local path = self.directory .. "/run.lock"
-  local lock, message = posix.try_lock(path)
-  if not lock and not message then
-    posix.sleep(LOOK)
-    lock, message = posix.try_lock(path)
-  end
+  local lock, message = posix.try_lock(self.directory .. "/run.lock")
   if not lock then
     errors.raise(2, self.directory, message or "another process is working on this run",
       not message and "wait for it, or end it" or nil)

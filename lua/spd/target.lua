@@ -304,6 +304,13 @@ function target.get(config, progress)
   return target.load(kind, path)
 end
 
+--- target.require_copy(directory, config)
+-- Raise an error if the target that belongs to a run is not in its folder.
+function target.require_copy(directory, config)
+  local path = ("%s/target/%s"):format(directory, config.task_config.task_name == "lm" and "model.json" or WEIGHTS)
+  if not posix.is_file(path) then errors.raise(2, path, "is missing", "it is the target that the run decomposes") end
+end
+
 --- target.of_run(directory, config, progress) -> model, target config
 -- The target of a run. A new run gets its own copy of a toy target, which is trained first where there is none; of a
 -- language model it notes where it is, and it is an error if that is another one later. progress() makes the display of

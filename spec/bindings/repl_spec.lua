@@ -92,6 +92,13 @@ describe("the REPL", function()
     type_and_see("spd.squared" .. TAB .. "\n", "spd.squared_error\r\nfunction")
   end)
 
+  it("completes the folder of a run", function()
+    assert(posix.make_directory(base .. "/tms_seed0_2026-1", true))
+    assert(posix.write_file(base .. "/tms_seed0_2026-1/final_config.yaml", "a: b\n"))
+    start()
+    type_and_see("spd.open \"" .. base .. "/tms" .. TAB .. "\"\n", base .. "/tms_seed0_2026-1: has no checkpoint yet")
+  end)
+
   it("goes on after an error, with a traceback of the user's own code", function()
     start()
     local seen = type_and_see("local function f() error('broken') end f()\n", "\n> ")

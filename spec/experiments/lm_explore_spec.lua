@@ -1,5 +1,6 @@
 -- lm_explore.lua as a process on a small decomposed language model, and its page in a browser.
 local analysis_language = require "spd.analysis.language"
+local browser = require "spec.support.browser"
 local core = require "spd.core"
 local experiment = require "spec.support.experiment"
 local explore_page = require "spd.explore_page"
@@ -88,19 +89,6 @@ end)
 
 -- ---- the page in a browser ----------------------------------------------------------------------
 
--- The document as Chromium has it after the page's scripts and `script` ran; and what it printed to its console.
-local function document(folder, html, address, script)
-  local path = folder .. "/page.html"
-  experiment.write(path, html:gsub("</body>", function() return "<script>" .. (script or "") .. "</script></body>" end))
-  local status, dom, log = experiment.run{"chromium", "--headless=new", "--no-sandbox", "--disable-gpu",
-    "--user-data-dir=" .. folder .. "/profile", "--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom",
-    "file://" .. path .. address}
-  assert.equal(0, status, log)
-  local complaints = {}
-  for line in log:gmatch "[^\n]*CONSOLE[^\n]*" do complaints[#complaints + 1] = line end
-  return dom, complaints
-end
-
 local function part(dom, id) return assert(dom:match('id="' .. id .. '".->(.*)'), id) end
 
 -- Subcomponents in the list of active ones with their importances as shown.
@@ -111,8 +99,6 @@ local function active_in(dom)
   end
   return list
 end
-
-local function text_of(html) return (html:gsub("<[^>]*>", " "):gsub("%s+", " ")) end
 
 describe("the page of lm_explore.lua in Chromium #slow", function()
   local folder, html
@@ -128,7 +114,7 @@ describe("the page of lm_explore.lua in Chromium #slow", function()
   teardown(function() experiment.remove_folder(folder) end)
 
   local function show(address, script)
-    local dom, complaints = document(folder, html, address, script)
+    local dom, complaints = browser.document(folder, html, address, script)
     assert.same({}, complaints)
     assert.is_truthy(dom:find 'id="failure"[^>]* hidden')
     return dom
@@ -145,7 +131,7 @@ describe("the page of lm_explore.lua in Chromium #slow", function()
   it("shows what is active at the token of the address, with its importance, and the subcomponent", function()
     local dom = show "#prompt=0&token=1&matrix=embed&component=0"
     assert.same({{0, "0.500"}, {1, "0.250"}}, active_in(dom))
-    local panel = text_of(part(dom, "component"):match "^(.-)</section>")
+    local panel = browser.text_of(part(dom, "component"):match "^(.-)</section>")
     assert.matches("Subcomponent 0 of embed", panel)
     assert.matches("active on 33.3 %% of tokens %(8 of 24%), mean importance", panel)
     assert.matches("· cat 3 37.5 %% 100 %% 0.750", panel) -- the first of the top tokens
@@ -158,7 +144,7 @@ describe("the page of lm_explore.lua in Chromium #slow", function()
     local dom = show "#prompt=0&token=2&matrix=embed&component=1"
     assert.is_nil(dom:find "<img")
     assert.is_nil(dom:match "<title>([^<]*)</title>":find "broken")
-    local tokens = text_of(part(dom, "tokens"):match "^(.-)</section>")
+    local tokens = browser.text_of(part(dom, "tokens"):match "^(.-)</section>")
     assert.matches("the ⏎ &lt;/script&gt;&lt;img · src=x · onerror=", tokens)
     assert.matches("‹00›", tokens)
     assert.matches("a &lt;b&gt;run&lt;/b&gt;, step 40", dom:match "<h1.-</h1>")

@@ -35,6 +35,18 @@ local function refused(usage, line)
   return err.message
 end
 
+describe("cli.parse", function()
+  it("takes words for another program as they are, and no option in place of another value", function()
+    local usage = {
+      script = "experiments/NAME.lua", options = {{name = "words", value = "WORDS", kind = "words"}, cli.threads},
+    }
+    assert.same({words = "--a --b=1", overrides = {}}, cli.parse({"--words", "--a --b=1"}, usage))
+    assert.same({words = "--a", overrides = {}}, cli.parse({"--words=--a"}, usage))
+    assert.matches("expected WORDS after it, found nothing", refused(usage, "--words"))
+    assert.matches("expected N after it, found '%-%-words'", refused(usage, "--threads --words --a"))
+  end)
+end)
+
 describe("cli.parse for an experiment", function()
   it("takes the config alone", function()
     assert.same({config = "configs/tms.yaml", overrides = {}}, parse(experiment, "configs/tms.yaml"))

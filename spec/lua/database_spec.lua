@@ -38,8 +38,16 @@ describe("spd.database", function()
       local db <close> = open{mode = mode}
       assert.same({{a = 1, b = "x"}}, db:rows "SELECT * FROM things")
     end
-    local db <close> = open{journal = "wal"}
-    assert.equal("wal", db:rows("PRAGMA journal_mode")[1].journal_mode)
+  end)
+
+  it("chooses the journal of a new database, and keeps that of one that is there", function()
+    for _, journal in ipairs{"wal", "delete"} do
+      for _, settings in ipairs{{journal = journal}, {journal = "wal"}, {}, {mode = "read"}} do
+        local db <close> = open(settings)
+        assert.equal(journal, db:rows("PRAGMA journal_mode")[1].journal_mode)
+      end
+      os.remove(path)
+    end
   end)
 
   it("refuses a missing file where none is made, a newer version, other tables, and what is no database", function()

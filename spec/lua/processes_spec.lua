@@ -136,3 +136,74 @@ describe("core.posix.start", function()
     assert.matches("No such file", reason)
   end)
 end)
+
+describe("processes.start_bound", function()
+  local folder
+
+  before_each(function() folder = experiment.make_folder() end)
+  after_each(function() experiment.remove_folder(folder) end)
+
+  local function is_running(pid)
+    local _, state = posix.run{"ps", "-o", "state=", "-p", pid}
+    return state ~= "" and not state:match("^Z")
+  end
+
+  it("starts a program with variables, and keeps what it prints in a file", function()
+    local program = processes.start_bound{
+      words = shell('echo "$A $1"; echo oh >&2; exit 3', "b c"), log = folder .. "/log",
+      environment = {A = 'x "y" $HOME'},
+    }
+    posix.wait({program}, 20)
+    local status, out, err = program:poll()
+    assert.same({3, "", ""}, {status, out, err})
+    assert.equal('x "y" $HOME b c\noh\n', experiment.read(folder .. "/log"))
+  end)
+
+  it("starts one that is killed with this process", function()
+    local pid_file = folder .. "/pid"
+    local status = posix.run({experiment.host, "-", folder}, {stdin = [[
+      local posix = require("spd.core").posix
+      require("spd.processes").start_bound{
+        words = {"/usr/bin/env", "sh", "-c", "echo $$ > $0/new; mv $0/new $0/pid; exec sleep 30", arg[1]},
+        log = arg[1] .. "/log", environment = {}}
+      while not posix.is_file(arg[1] .. "/pid") do posix.sleep(0.01) end
+      posix.run{"kill", "-9", tostring(posix.pid())}
+    ]]})
+    assert.equal(128 + 9, status)
+    local pid = experiment.read(pid_file):match("%d+")
+    for _ = 1, 100 do
+      if not is_running(pid) then return end
+      posix.sleep(0.02)
+    end
+    error "the program lives on"
+  end)
+end)
+
+describe("core.posix.wait", function()
+  it("returns when one of the programs ends, not later", function()
+    local slow <close>, quick = posix.start{"sleep", "20"}, posix.start{"true"}
+    local before = posix.monotonic_time()
+    posix.wait({slow, quick}, 10)
+    assert.is_true(posix.monotonic_time() - before < 5)
+    assert.equal(0, (quick:poll()))
+    assert.is_nil(slow:poll())
+  end)
+
+  it("returns after so many seconds", function()
+    local slow <close> = posix.start{"sleep", "20"}
+    local before = posix.monotonic_time()
+    posix.wait({slow}, 0.05)
+    posix.wait({}, 0.05)
+    local passed = posix.monotonic_time() - before
+    assert.is_true(passed >= 0.1 and passed < 5, passed)
+  end)
+
+  it("refuses what it cannot wait for", function()
+    local ended = posix.start{"true"}
+    posix.wait({ended}, 10)
+    ended:poll()
+    assert.error_matches(function() posix.wait({ended}, 1) end, "program 1 has ended")
+    assert.error_matches(function() posix.wait({"x"}, 1) end, "item 1 is a string, not a program")
+    assert.error_matches(function() posix.wait({}, 0 / 0) end, "expected 0 to 1e6 seconds")
+  end)
+end)

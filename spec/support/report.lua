@@ -69,10 +69,16 @@ return function(options)
     return nil, true
   end
 
-  local function on_test_end(element, _, status)
+  local function on_pending(element, _, message)
+    if element.descriptor ~= "it" then return nil, true end
+    counts.pending = counts.pending + 1
+    io.write(("pending %s\n  %s\n    %s\n"):format(place(element), handler.getFullName(element), tostring(message)))
+    return nil, true
+  end
+
+  local function on_test_end(_, _, status)
     if status == "pending" then
-      counts.pending = counts.pending + 1
-      io.write(("pending %s\n  %s\n"):format(place(element), handler.getFullName(element)))
+      last.passed = false
     elseif last.passed then
       counts.passed = counts.passed + 1
       file.passed = file.passed + 1
@@ -123,6 +129,7 @@ return function(options)
     busted.subscribe({ "file", "end" }, on_file_end)
     busted.subscribe({ "test", "start" }, on_test_start)
     busted.subscribe({ "test", "end" }, on_test_end)
+    busted.subscribe({ "pending" }, on_pending)
     busted.subscribe({ "failure" }, on_problem)
     busted.subscribe({ "error" }, on_problem)
     busted.subscribe({ "exit" }, on_exit)

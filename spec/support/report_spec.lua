@@ -1,15 +1,15 @@
 -- Runs the runner on a spec file made here, in a process of its own.
 local host = os.getenv("SPDLUA") or "./spdlua"
 
---- The output of the runner on a file with one `it` of this body, and whether it succeeded.
-local function run(body)
+--- The output of the runner on a file with this body and these options, and whether it succeeded.
+local function run(body, options)
   local reserved = os.tmpname()
   local path = reserved .. "_spec.lua"
   do
     local file <close> = assert(io.open(path, "w"))
     file:write('local core = require "spd.core"\ndescribe("made", function()\n', body, "\nend)\n")
   end
-  local pipe = assert(io.popen(("%s spec/run.lua %s 2>&1"):format(host, path)))
+  local pipe = assert(io.popen(("%s spec/run.lua %s %s 2>&1"):format(host, options or "", path)))
   local output = pipe:read("a")
   local succeeded = pipe:close()
   os.remove(path)
@@ -61,5 +61,16 @@ describe("spec/run.lua", function()
     local output, succeeded = run 'it("a #slow", function() end)'
     assert.matches("no spec ran", output)
     assert.is_false(succeeded)
+  end)
+
+  it("runs slow specs when asked, also in processes of their own", function()
+    for _, options in ipairs { "--run-slow", "--jobs 1 --run-slow" } do
+      assert.equal("1 passed, 0 failed", last_line((run('it("a #slow", function() end)', options))))
+    end
+  end)
+
+  it("says why a spec is pending", function()
+    local output = run 'it("a", function() pending "no cluster here" end)'
+    assert.matches("pending [^\n]+\n  made a\n [^\n]*no cluster here\n", output)
   end)
 end)

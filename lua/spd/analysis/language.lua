@@ -32,7 +32,9 @@ local function named(text)
   return ("prompt '%s%s'"):format(shown:gsub("%c", " "), #shown < #text and "..." or "")
 end
 
-local function encode(subject, text)
+--- analysis_language.encode(subject, text) -> list of token ids, without special tokens
+-- An empty text, or one that is longer than the model can read, is an error.
+function analysis_language.encode(subject, text)
   if not text:find "%S" then errors.raise(2, named(text), "is empty") end
   local ids = subject.tokenizer:encode(text, false) -- as the data of a decomposition
   if #ids == 0 then errors.raise(2, named(text), "has no tokens", "its characters mean nothing to the tokenizer") end
@@ -67,7 +69,7 @@ end
 -- importance =}, strongest first. subject: components and tokenizer are used. An empty text, or one that is longer
 -- than the model can read, is an error.
 function analysis_language.prompt(subject, text, threshold)
-  local ids, active = encode(subject, text), {}
+  local ids, active = analysis_language.encode(subject, text), {}
   local tape <close> = core.tape()
   local _, inputs = subject.components:run_target(core.tensor({ids}, "int32"))
   for name, g in pairs((subject.components:importances(inputs))) do
@@ -378,6 +380,14 @@ function analysis_language.embedding_panel(components, name)
     end
   end)
   return {name = name, values = values, columns = columns, count = count}
+end
+
+--- analysis_language.figures(subject) -> list of the names of what analysis_language.draw draws
+function analysis_language.figures(subject)
+  for _, matrix in ipairs(subject.components.matrices) do
+    if matrix.kind == "embedding" then return {"embedding_importances"} end
+  end
+  return {}
 end
 
 --- analysis_language.draw(subject, draw)

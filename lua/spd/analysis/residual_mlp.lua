@@ -126,6 +126,14 @@ end
 
 -- ---- figures ------------------------------------------------------------------------------------
 
+--- analysis_residual_mlp.figures(subject) -> list of the names of what analysis_residual_mlp.draw draws
+function analysis_residual_mlp.figures(subject)
+  for name in pairs(subject.components.by_name) do
+    if name:match "mlp_in$" then return {"neuron_contributions", "contribution_pairs", "feature_responses"} end
+  end
+  return {"feature_responses"}
+end
+
 --- analysis_residual_mlp.draw(subject, draw)
 -- draw(figure, file, ...) draws with a function of spd.figures.
 function analysis_residual_mlp.draw(subject, draw)

@@ -97,6 +97,15 @@ local function draw_hidden_layers(subject, draw)
   if #layers > 0 then draw("hidden_layers", "hidden_layers", layers) end
 end
 
+--- analysis_tms.figures(subject) -> list of the names of what analysis_tms.draw draws
+function analysis_tms.figures(subject)
+  local names, has = {}, {}
+  for name in pairs(subject.components.by_name) do has[name:match "^hidden_layers" or name] = true end
+  if has.linear1 then names[#names + 1] = "tms_diagram" end
+  if has.hidden_layers then names[#names + 1] = "hidden_layers" end
+  return names
+end
+
 --- analysis_tms.draw(subject, draw)
 -- draw(figure, file, ...) draws with a function of spd.figures. subject.lower: importances of one-hot inputs.
 function analysis_tms.draw(subject, draw)

@@ -1,5 +1,6 @@
 --- Completion of names in the REPL. Nothing that is completed is called: fields are read raw, and of metatables only
 -- tables are followed.
+local posix = require("spd.core").posix
 local pretty = require "spd.repl.pretty"
 
 local completion = {}
@@ -103,12 +104,30 @@ local function in_string(before)
   return quote ~= nil
 end
 
+--- Folders that may stand for the end of a path that is being typed to spd.open, from the word on.
+local function folders(before, word)
+  local path = before:match("%f[%w_]spd%.open%s*%(?%s*[\"']([^\"']*)$")
+  if not path then return {} end
+  local folder, start = (path .. word):match("^(.*/)([^/]*)$")
+  folder, start = folder or "", start or path .. word
+  local list = {}
+  for _, name in ipairs(posix.list_directory(folder == "" and "." or folder) or {}) do
+    local found = folder .. name
+    if name:sub(1, #start) == start and name:sub(1, 1) ~= "." and posix.is_directory(found) then
+      local is_run = posix.is_file(found .. "/final_config.yaml")
+      list[#list + 1] = found:sub(#path + 1) .. (is_run and "" or "/")
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 --- completion.complete(before, word [, globals = _G]) -> sorted names that may stand for word
 -- before is the line up to the word: after `name.` or `name:` the fields or methods of what is there, through
--- metatables, otherwise globals and keywords.
+-- metatables, in spd.open "..." folders, otherwise globals and keywords.
 function completion.complete(before, word, globals)
   local found, list = {}, {}
-  if in_string(before) then return list end
+  if in_string(before) then return folders(before, word) end
   local value, separator = resolve(before, globals or _G)
   if value ~= nil then
     for _, t in ipairs(tables_of(value)) do add_matches(found, t, word, separator == ":") end

@@ -20,6 +20,7 @@ local groups = {
   { "losses", "mse squared_error softmax_kl" },
   { "components", "gate_mlp gate_linear lower_leaky upper_leaky stochastic_mask" },
   { "training", "tape adamw compact" },
+  { "runs", "open" },
   { "this process", "threads instruction_set live_bytes release_buffers" },
 }
 

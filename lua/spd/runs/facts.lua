@@ -86,7 +86,7 @@ end
 
 -- Text that sorts by time: 2026-11-26 13:29:16, in local time.
 local function time_text(path)
-  local seconds = posix.modified_time(path)
+  local seconds = posix.modified(path)
   return seconds and os.date("%Y-%m-%d %H:%M:%S", seconds) or nil
 end
 

@@ -70,6 +70,24 @@ describe("spd.repl.completion", function()
     assert.same({ "raise" }, complete("spd.errors.", "ra"))
   end)
 
+  it("gives folders within spd.open, from the last point where a word begins", function()
+    local base = os.tmpname()
+    os.remove(base)
+    for _, name in ipairs { "/tms_seed0-1", "/tms_seed0-2/target", "/seeds", "/.hidden" } do
+      assert(core.posix.make_directory(base .. name, true))
+    end
+    for _, path in ipairs { "/tms_seed0-1/final_config.yaml", "/tms_file" } do
+      assert(core.posix.write_file(base .. path, ""))
+    end
+    assert.same({ "seeds/", "tms_seed0-1", "tms_seed0-2/" }, complete('run = spd.open "' .. base .. "/", ""))
+    assert.same({ "1", "2/" }, complete('run = spd.open("' .. base .. "/tms_seed0-", ""))
+    assert.same({ "1" }, complete("f(spd.open'" .. base .. "/tms_seed0-", "1"))
+    assert.same({ "target/" }, complete('spd.open "' .. base .. "/tms_seed0-2/", "t"))
+    assert.same({}, complete('spd.open "' .. base .. "/none/", "t"))
+    assert.same({}, complete('spd.load "' .. base .. "/", "t"))
+    assert.equal(0, (core.posix.run { "rm", "-rf", base }))
+  end)
+
   it("gives nothing within a string", function()
     assert.same({}, complete("x = 'a ", "co"))
     assert.same({}, complete([[x = "it's ]], "co"))

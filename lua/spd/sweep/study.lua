@@ -1,0 +1,380 @@
+--- A study on disk: the trials of a sweep, which any number of processes share.
+--
+--     sweep.yaml        the sweep file, as it was when the study began
+--     study.db          SQLite: a row per trial
+--     records/N.json    the row of trial N once more, from which the database can be made again
+--     trials/N/         what trial N leaves, mostly a run
+--     logs/N.log        what trial N printed, if it failed
+--     workers/NAME      locked by a process that works on the study, as long as it lives
+--     ranking.md, figures/
+--     study.lock        locked while a process opens the study, or writes its results
+--
+-- A trial belongs to the process that has claimed it. When that has ended, as its lock tells, the claim is void and the
+-- trial goes on with whoever claims it next. States of a trial: running; interrupted, to go on; finished, failed, and
+-- stopped (by early_terminate), for good.
+local core = require "spd.core"
+local database = require "spd.database"
+local errors = require "spd.errors"
+local files = require "spd.files"
+local json = require "spd.json"
+local values_module = require "spd.sweep.values"
+local posix = core.posix
+
+local study = {}
+
+local Study = {}
+Study.__index = Study
+
+local VERSION = 1
+local SCHEMA = [[
+CREATE TABLE trials (
+  number INTEGER PRIMARY KEY,
+  state TEXT NOT NULL,
+  parameters TEXT NOT NULL,           -- JSON: a list of {"key":, "value":}
+  worker TEXT,                        -- the file in workers/ of the process that has claimed it
+  kills INTEGER NOT NULL DEFAULT 0,   -- how often its process was killed by others
+  seconds REAL NOT NULL DEFAULT 0,    -- that its processes took
+  ended REAL,                         -- seconds since 1970
+  metric REAL,
+  problem TEXT                        -- why it failed
+);
+CREATE INDEX trials_by_state ON trials (state);
+]]
+local REBUILD = "the same command with --rebuild makes it again from records/"
+local ENDED = {finished = true, failed = true, stopped = true}
+
+-- ---- rows ---------------------------------------------------------------------------------------
+
+local function encode_values(values)
+  local list = {}
+  for i, item in ipairs(values) do list[i] = {key = item.key, value = values_module.json(item.value)} end
+  return json.encode(#list > 0 and list or json.empty_list)
+end
+
+local function trial_of(row)
+  row.values = json.decode(row.parameters) or {}
+  return row
+end
+
+function Study:path(name) return self.directory .. "/" .. name end
+
+--- study:folder(number) -> path of a trial's folder
+function Study:folder(number) return ("%s/trials/%d"):format(self.directory, number) end
+
+--- study:log(number) -> path of what a trial prints
+function Study:log(number) return ("%s/logs/%d.log"):format(self.directory, number) end
+
+local function record_path(self, number) return ("%s/records/%d.json"):format(self.directory, number) end
+
+-- Write a trial's row beside the database, before that has it.
+local function record(self, trial)
+  files.write(record_path(self, trial.number), json.encode{
+    number = trial.number, state = trial.state, parameters = trial.parameters, kills = trial.kills,
+    seconds = trial.seconds, ended = trial.ended, metric = trial.metric, problem = trial.problem,
+  } .. "\n")
+end
+
+-- ---- processes ----------------------------------------------------------------------------------
+
+local function worker_path(self, name) return self:path "workers/" .. name end
+
+-- Whether the process of that name lives. What one that has ended leaves is removed. Only within a transaction, so that
+-- no process is just about to lock its file.
+local function lives(self, name)
+  local path = worker_path(self, name)
+  if name == self.worker then return true end
+  if not posix.is_file(path) then return false end
+  local lock <close>, message = posix.try_lock(path)
+  if not lock and message then errors.raise(1, path, message) end
+  if not lock then return true end
+  os.remove(path)
+  return false
+end
+
+-- The names of other processes that work on the study.
+local function others(self)
+  local names = {}
+  for _, name in ipairs(files.list(self:path "workers")) do
+    if name ~= self.worker and lives(self, name) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- From now on this process has a name and lives. Records are only written within transactions, as this is one.
+local function register(self)
+  others(self)
+  files.tidy(self:path "records")
+  local name
+  repeat
+    name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff))
+  until not posix.is_file(worker_path(self, name))
+  local lock, message = posix.try_lock(worker_path(self, name))
+  if not lock then errors.raise(1, worker_path(self, name), message or "is locked") end
+  self.worker, self.held = name, lock
+end
+
+-- ---- opening ------------------------------------------------------------------------------------
+
+local FOLDERS = {"records", "trials", "logs", "workers"}
+local DATABASE = {"study.db", "study.db-wal", "study.db-shm"}
+
+-- The folder is empty, or has been made for the same sweep file. Nothing is written into any other.
+local function check_folder(self, text)
+  local copy = self:path "sweep.yaml"
+  if posix.is_file(copy) then
+    if files.read(copy) == text then return end
+    errors.raise(2, self.directory, ("is the study of another sweep file: its sweep.yaml is not %s"):format(
+      self.sweep.path), "--out names another folder")
+  end
+  for _, name in ipairs(files.list(self.directory)) do
+    if name ~= "study.lock" and not name:match("^sweep%.yaml%..*%.tmp$") then
+      errors.raise(2, self.directory, "is not empty, and no study: it holds " .. name, "--out names another folder")
+    end
+  end
+end
+
+local function take_folder(self, text)
+  check_folder(self, text) -- another process may have been faster
+  if not posix.is_file(self:path "sweep.yaml") then
+    files.write(self:path "sweep.yaml", text)
+    self.made = true
+  end
+  for _, name in ipairs(FOLDERS) do files.make_directory(self:path(name)) end
+end
+
+-- Write-ahead logs are shared memory: they work between processes of one machine only.
+local function leave_wal(self)
+  if self.db:rows "PRAGMA journal_mode"[1].journal_mode ~= "wal" then return end
+  if #others(self) > 0 then
+    errors.raise(2, self.directory, "other processes work on the study", "end them first")
+  end
+  self.db:run "PRAGMA journal_mode = delete"
+end
+
+local function open_database(self)
+  if not posix.is_file(self:path "study.db") and #files.list(self:path "records") > 0 then
+    errors.raise(2, self:path "study.db", "is missing", REBUILD)
+  end
+  self.db = database.open{
+    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD,
+    journal = self.journal,
+  }
+  if self.journal == "delete" then leave_wal(self) end
+end
+
+local function read_record(path)
+  local row = json.decode(files.read(path))
+  local ok = type(row) == "table" and type(row.state) == "string" and type(row.parameters) == "string"
+    and math.type(row.number) == "integer"
+  if not ok then errors.raise(2, path, "is damaged") end
+  if not ENDED[row.state] then row.state = "interrupted" end
+  return row
+end
+
+-- Make the database again from what is written beside it.
+local function rebuild(self)
+  local living = others(self)
+  if #living > 0 then
+    errors.raise(2, self.directory, ("%d other processes work on the study"):format(#living), "end them first")
+  end
+  for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
+  files.tidy(self:path "records")
+  local rows = {}
+  for i, name in ipairs(files.list(self:path "records")) do rows[i] = read_record(self:path "records/" .. name) end
+  self.db = database.open{
+    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "delete",
+  }
+  database.transaction(self.db, function()
+    for _, row in ipairs(rows) do
+      self.db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
+        "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills or 0, row.seconds or 0, row.ended,
+        row.metric, row.problem)
+    end
+  end)
+end
+
+--- study.open{directory =, sweep =, text =, sampler = [, rebuild = true] [, network = true]} -> study
+-- The study of a sweep (from spd.sweep.definition) in its folder, made if it is not there, for this process to work on.
+-- text: the content of the sweep file; a study of another one is an error. rebuild: make the database again first, from
+-- records/. network: processes of several machines are to work on it. To be closed.
+function study.open(settings)
+  local directory = settings.directory:gsub("(.)/+$", "%1")
+  local self = setmetatable({
+    directory = directory, sweep = settings.sweep, sampler = settings.sampler,
+    journal = settings.network and "delete" or "wal",
+    missing = files.missing_folders(directory),
+  }, Study)
+  files.make_directory(directory, true)
+  check_folder(self, settings.text)
+  local lock <close> = self:lock()
+  take_folder(self, settings.text)
+  if settings.rebuild then rebuild(self) else open_database(self) end
+  database.transaction(self.db, function() register(self) end)
+  return self
+end
+
+--- study:lock() -> lock
+-- Wait until no other process opens the study or writes its results, and keep others from it until the lock is closed.
+function Study:lock()
+  local path = self:path "study.lock"
+  local lock, message = posix.lock(path)
+  if not lock then errors.raise(1, path, message) end
+  return lock
+end
+
+-- ---- claims -------------------------------------------------------------------------------------
+
+-- Take the trials of processes that have ended away from them.
+local function void_claims(self)
+  for _, row in ipairs(self.db:rows "SELECT DISTINCT worker FROM trials WHERE state = 'running'") do
+    if not lives(self, row.worker) then
+      self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", row.worker)
+    end
+  end
+end
+
+-- Whether a process still works in the folder, as one does that has been told to end and writes its checkpoint.
+local function is_busy(folder)
+  local path = folder .. "/run.lock"
+  if not posix.is_file(path) then return false end
+  local lock <close> = posix.try_lock(path)
+  return lock == nil
+end
+
+local function interrupted_trial(self)
+  for row in self.db:each "SELECT * FROM trials WHERE state = 'interrupted' ORDER BY number" do
+    if not is_busy(self:folder(row.number)) then return trial_of(row) end
+  end
+end
+
+local function is_better(self, metric, than)
+  if self.sweep.metric.goal == "maximize" then return metric >= than end
+  return metric <= than
+end
+
+-- Whether a trial has reached the metric's target: then no more are begun.
+local function target_is_reached(self)
+  local target = self.sweep.metric and self.sweep.metric.target
+  local best = target and self:best()
+  return best ~= nil and is_better(self, best.metric, target)
+end
+
+local function new_trial(self)
+  local number = self.db:rows("SELECT COALESCE(MAX(number) + 1, 0) AS next FROM trials")[1].next
+  local total = self.sampler:count()
+  if total and number >= total or target_is_reached(self) then return nil end
+  local history = self.sweep.method == "bayes" and self:trials() or {}
+  local parameters = encode_values(self.sampler:values(number + 1, history))
+  self.db:run("INSERT INTO trials (number, state, parameters) VALUES (?, 'interrupted', ?)", number, parameters)
+  return trial_of{number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0}
+end
+
+--- study:claim() -> trial, or nil
+-- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is
+-- none now; study:is_complete() tells whether there may be one later.
+function Study:claim()
+  return database.transaction(self.db, function()
+    void_claims(self)
+    local trial = interrupted_trial(self) or new_trial(self)
+    if not trial then return nil end
+    trial.state, trial.worker = "running", self.worker
+    record(self, trial)
+    self.db:run("UPDATE trials SET state = 'running', worker = ? WHERE number = ?", self.worker, trial.number)
+    return trial
+  end)
+end
+
+--- study:release(trial, state)
+-- A trial that this process has claimed is in this state now; its kills, seconds, metric and problem are kept with it.
+function Study:release(trial, state)
+  trial.state, trial.worker = state, nil
+  trial.ended = ENDED[state] and os.time() or nil
+  database.transaction(self.db, function()
+    record(self, trial)
+    self.db:run("UPDATE trials SET state = ?, worker = NULL, kills = ?, seconds = ?, ended = ?, metric = ?, " ..
+      "problem = ? WHERE number = ?", state, trial.kills, trial.seconds, trial.ended, trial.metric, trial.problem,
+      trial.number)
+  end)
+end
+
+-- ---- looking ------------------------------------------------------------------------------------
+
+local function trials_of(rows)
+  for _, row in ipairs(rows) do trial_of(row) end
+  return rows
+end
+
+--- study:trials([state]) -> list of all trials, or of those in a state, by number
+function Study:trials(state)
+  if not state then return trials_of(self.db:rows "SELECT * FROM trials ORDER BY number") end
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE state = ? ORDER BY number", state))
+end
+
+--- study:recent(count) -> list of the trials that ended last, the latest first
+function Study:recent(count)
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL " ..
+    "ORDER BY ended DESC, number DESC LIMIT ?", count))
+end
+
+--- study:best() -> the trial with the best metric, or nil
+function Study:best()
+  if not self.sweep.metric then return nil end
+  local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
+  return trials_of(self.db:rows("SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
+    "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
+end
+
+--- study:counts() -> {finished =, failed =, stopped =, running =, interrupted =, total = or nil, seconds =}
+-- Trials by state, how many there will be, nil where there is no end, and the mean seconds of the finished ones.
+function Study:counts()
+  local counts = {finished = 0, failed = 0, stopped = 0, running = 0, interrupted = 0, total = self.sampler:count()}
+  for _, row in ipairs(self.db:rows "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state") do
+    counts[row.state] = row.n
+    if row.state == "finished" then counts.seconds = row.s end
+  end
+  return counts
+end
+
+--- study:is_complete() -> whether all trials that were begun have ended
+function Study:is_complete()
+  return #self.db:rows "SELECT 1 FROM trials WHERE state IN ('running', 'interrupted') LIMIT 1" == 0
+end
+
+-- ---- the end ------------------------------------------------------------------------------------
+
+--- study:discard()
+-- Remove the study if this process made it, no other works on it, and no trial has left anything.
+function Study:discard()
+  local lock <close> = self:lock()
+  if not self.made or #others(self) > 0 or #self.db:rows "SELECT 1 FROM trials WHERE ended IS NOT NULL LIMIT 1" > 0 then
+    return
+  end
+  for _, trial in ipairs(self:trials()) do posix.remove_directory(self:folder(trial.number)) end
+  if not posix.remove_directory(self:path "trials") then
+    files.make_directory(self:path "trials")
+    return
+  end
+  self:close()
+  for _, folder in ipairs{"records", "logs", "workers"} do
+    for _, name in ipairs(files.list(self:path(folder))) do os.remove(self:path(folder) .. "/" .. name) end
+    posix.remove_directory(self:path(folder))
+  end
+  for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
+  for _, name in ipairs{"sweep.yaml", "study.lock"} do os.remove(self:path(name)) end
+  files.remove_folders(self.missing)
+end
+
+--- study:close()
+-- Leave the study: what this process has claimed goes back. Can be called again.
+function Study:close()
+  if not self.held then return end
+  self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", self.worker)
+  os.remove(worker_path(self, self.worker))
+  self.held:close()
+  self.db:close()
+  self.held = nil
+end
+
+Study.__close = Study.close
+
+return study

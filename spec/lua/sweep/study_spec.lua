@@ -1,0 +1,255 @@
+-- A study that several processes share: who has a trial, what becomes of it, and what the folder may hold.
+local experiment = require "spec.support.experiment"
+local core = require "spd.core"
+local json = require "spd.json"
+local study_module = require "spd.sweep.study"
+local posix = core.posix
+
+describe("a study", function()
+  local folder, path, sweep
+
+  before_each(function()
+    folder = experiment.make_folder()
+    path = folder .. "/study"
+    sweep = {path = "sweep.yaml", name = "example", method = "grid", metric = {name = "loss", goal = "minimize"}}
+  end)
+  after_each(function() experiment.remove_folder(folder) end)
+
+  -- Trials with x = 1, 2, ..., `count` of them.
+  local function sampler(count)
+    return {
+      count = function() return count end,
+      values = function(_, n) return {{key = "x", value = n}, {key = "y", value = nil}} end,
+    }
+  end
+
+  local function open(changes)
+    local settings = {directory = path, sweep = sweep, text = "method: grid\n", sampler = sampler(3)}
+    for key, value in pairs(changes or {}) do settings[key] = value end
+    return study_module.open(settings)
+  end
+
+  local function refused(changes)
+    local ok, err = pcall(open, changes)
+    assert.is_false(ok)
+    assert.equal(2, err.status)
+    assert.is_nil(err.message:find "\n")
+    return err.message
+  end
+
+  -- A claim as a process leaves it that is killed: in the database, without a lock.
+  local function kill_claims()
+    local db <close> = core.sqlite.open(path .. "/study.db", "write")
+    db:run "UPDATE trials SET worker = 'ended' WHERE state = 'running'"
+  end
+
+  it("gives each trial to one process, with values that stay", function()
+    local one <close> = open()
+    local other <close> = open()
+    local first, second, third = one:claim(), other:claim(), one:claim()
+    assert.same({0, 1, 2}, {first.number, second.number, third.number})
+    assert.same({{key = "x", value = 2}, {key = "y"}}, second.values)
+    assert.is_nil(one:claim())
+    assert.is_nil(other:claim())
+    assert.is_false(one:is_complete())
+    first.metric = 0.5
+    one:release(first, "finished")
+    other:release(second, "failed")
+    one:release(third, "stopped")
+    assert.is_true(other:is_complete())
+    assert.is_nil(other:claim())
+    assert.same({finished = 1, failed = 1, stopped = 1, running = 0, interrupted = 0, total = 3, seconds = 0},
+      other:counts())
+  end)
+
+  it("takes the trials of a process that has ended away from it, before it begins new ones", function()
+    local one <close> = open()
+    local other <close> = open()
+    one:claim()
+    kill_claims()
+    local trial = other:claim()
+    assert.same({0, "running"}, {trial.number, trial.state})
+    assert.equal(1, other:claim().number)
+  end)
+
+  it("leaves the trials of a process that lives to it", function()
+    local one <close> = open()
+    local other <close> = open()
+    for number = 0, 2 do assert.equal(number, one:claim().number) end
+    assert.is_nil(other:claim())
+    assert.equal(3, #other:trials "running")
+  end)
+
+  it("waits for a process that still works in a trial's folder", function()
+    local one <close> = open()
+    local trial = one:claim()
+    assert(posix.make_directory(one:folder(0)))
+    local lock = assert(posix.lock(one:folder(0) .. "/run.lock"))
+    one:release(trial, "interrupted")
+    assert.equal(1, one:claim().number)
+    lock:close()
+    assert.equal(0, one:claim().number)
+  end)
+
+  it("gives back what a process has claimed when that leaves", function()
+    local one <close>, other = open(), open()
+    other:claim()
+    other:close()
+    other:close()
+    assert.equal(0, one:claim().number)
+    assert.equal(1, #experiment.names_in(path .. "/workers"))
+  end)
+
+  it("removes what killed processes have left when another one comes", function()
+    open():close()
+    experiment.write(path .. "/workers/ended", "")
+    experiment.write(path .. "/records/0.json.77.tmp", "")
+    local one <close> = open()
+    assert.same({one.worker}, experiment.names_in(path .. "/workers"))
+    assert.same({}, experiment.names_in(path .. "/records"))
+  end)
+
+  it("knows the best trial by the goal of the metric, failed ones apart", function()
+    local one <close> = open()
+    for _, result in ipairs{{0.5, "finished"}, {0.25, "stopped"}, {0.125, "failed"}} do
+      local trial = one:claim()
+      trial.metric = result[1]
+      one:release(trial, result[2])
+    end
+    assert.equal(1, one:best().number)
+    sweep.metric.goal = "maximize"
+    assert.equal(0, one:best().number)
+    sweep.metric = nil
+    assert.is_nil(one:best())
+  end)
+
+  it("begins no trial any more when one has reached the metric's target", function()
+    sweep.metric.target = 0.1
+    local one <close> = open()
+    local trial = one:claim()
+    trial.metric = 0.1
+    one:release(trial, "finished")
+    assert.is_nil(one:claim())
+    assert.is_true(one:is_complete())
+    sweep.metric.goal, sweep.metric.target = "maximize", 0.2
+    assert.equal(1, one:claim().number)
+  end)
+
+  it("tells the sampler of bayes what there was", function()
+    sweep.method = "bayes"
+    local heard
+    local one <close> = open{sampler = {count = function() end, values = function(_, n, history)
+      heard = history
+      return {{key = "x", value = 1.5 * n}}
+    end}}
+    local trial = one:claim()
+    trial.metric = 0.5
+    one:release(trial, "finished")
+    one:claim()
+    assert.same({1, "finished", 0.5, {{key = "x", value = 1.5}}},
+      {#heard, heard[1].state, heard[1].metric, heard[1].values})
+  end)
+
+  describe("that is opened", function()
+    it("refuses another sweep file, another program's folder, and a file", function()
+      open():close()
+      assert.equal(path .. ": is the study of another sweep file: its sweep.yaml is not sweep.yaml (--out names " ..
+        "another folder)", refused{text = "method: random\n"})
+      experiment.write(folder .. "/notes", "")
+      assert.equal(folder .. ": is not empty, and no study: it holds " .. "notes (--out names another folder)",
+        (refused{directory = folder}:gsub("it holds study ", "it holds notes ")))
+      assert.same({"notes", "study"}, experiment.names_in(folder))
+      assert.equal(folder .. "/notes: is not a folder", refused{directory = folder .. "/notes"})
+    end)
+
+    it("refuses a database of a newer version", function()
+      open():close()
+      do
+        local db <close> = core.sqlite.open(path .. "/study.db", "write")
+        db:run "PRAGMA user_version = 9"
+      end
+      assert.matches("study%.db: the study is of version 9, from a newer spdlua", refused())
+    end)
+
+    it("says how to make a damaged or missing database again, and does so", function()
+      do
+        local one <close> = open()
+        local trial = one:claim()
+        trial.metric, trial.seconds = 0.5, 2.5
+        one:release(trial, "finished")
+        trial = one:claim()
+        trial.problem = "bad luck"
+        one:release(trial, "failed")
+        one:claim()
+      end
+      for _, damage in ipairs{"not a database, but some text that is long enough to be looked at", false} do
+        for _, name in ipairs{"study.db", "study.db-wal", "study.db-shm"} do os.remove(path .. "/" .. name) end
+        if damage then experiment.write(path .. "/study.db", damage:rep(100)) end
+        assert.matches("study%.db: .*%(the same command with %-%-rebuild makes it again from records/%)$", refused())
+        local one <close> = open{rebuild = true}
+        local trials = one:trials()
+        assert.same({"finished", 0.5, 2.5}, {trials[1].state, trials[1].metric, trials[1].seconds})
+        assert.same({"failed", "bad luck"}, {trials[2].state, trials[2].problem})
+        assert.same({"interrupted", {{key = "x", value = 3}, {key = "y"}}}, {trials[3].state, trials[3].values})
+        assert.equal(2, one:claim().number)
+      end
+    end)
+
+    it("refuses to make the database again while another process works", function()
+      local one <close> = open()
+      assert.equal(path .. ": 1 other processes work on the study (end them first)", refused{rebuild = true})
+      assert.equal(0, one:claim().number)
+    end)
+
+    it("refuses a damaged record", function()
+      open():close()
+      for _, text in ipairs{"{", "[]", '{"number": 0}', '{"number": "0", "state": "finished", "parameters": "[]"}'} do
+        experiment.write(path .. "/records/0.json", text)
+        assert.equal(path .. "/records/0.json: is damaged", refused{rebuild = true})
+      end
+    end)
+  end)
+
+  describe("that is discarded", function()
+    it("leaves nothing, with the folders above it", function()
+      path = folder .. "/a/b"
+      local one <close> = open()
+      assert(posix.make_directory(one:folder(one:claim().number)))
+      one:discard()
+      assert.same({}, experiment.names_in(folder))
+    end)
+
+    it("stays where a trial has ended or left something, or another process works", function()
+      for _, keep in ipairs{
+        function(one) one:release(one:claim(), "finished") end,
+        function(one) assert(posix.make_directory(one:folder(one:claim().number) .. "/figures", true)) end,
+        function() return open() end,
+      } do
+        local one <close> = open()
+        local other = keep(one)
+        one:discard()
+        assert.is_true(posix.is_file(path .. "/study.db"))
+        if other then other:close() end
+        one:close()
+        experiment.remove_folder(path)
+      end
+    end)
+
+    it("stays where it was there before", function()
+      open():close()
+      local one <close> = open()
+      one:discard()
+      assert.is_true(posix.is_file(path .. "/study.db"))
+    end)
+  end)
+
+  it("writes each row beside the database", function()
+    local one <close> = open()
+    local trial = one:claim()
+    trial.problem = "bad luck"
+    one:release(trial, "failed")
+    local row = json.decode(experiment.read(path .. "/records/0.json"))
+    assert.same({0, "failed", "bad luck", '[{"key":"x","value":1},{"key":"y","value":null}]'},
+      {row.number, row.state, row.problem, row.parameters})
+  end)
+end)
