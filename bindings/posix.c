@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -122,10 +123,23 @@ static int posix_is_file(lua_State *L) {
   return 1;
 }
 
+static int posix_is_link(lua_State *L) {
+  struct stat status;
+  lua_pushboolean(L, lstat(luaL_checkstring(L, 1), &status) == 0 && S_ISLNK(status.st_mode));
+  return 1;
+}
+
 static int posix_modified(lua_State *L) {
   struct stat status;
   if (stat(luaL_checkstring(L, 1), &status) != 0) return refused(L);
   lua_pushinteger(L, (lua_Integer)status.st_mtime);
+  return 1;
+}
+
+static int posix_real_path(lua_State *L) {
+  char path[PATH_MAX];
+  if (realpath(luaL_checkstring(L, 1), path) == NULL) return refused(L);
+  lua_pushstring(L, path);
   return 1;
 }
 
@@ -287,6 +301,16 @@ static int take_lock(lua_State *L, bool wait) {
 static int posix_lock(lua_State *L) { return take_lock(L, true); }
 static int posix_try_lock(lua_State *L) { return take_lock(L, false); }
 
+/* Asks who holds the lock, without taking it. */
+static int posix_is_locked(lua_State *L) {
+  const int file = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC);
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  const bool locked = file >= 0 && fcntl(file, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+  if (file >= 0) close(file);
+  lua_pushboolean(L, locked);
+  return 1;
+}
+
 /* ---- interrupts ---------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
@@ -343,8 +367,11 @@ static const spdL_function functions[] = {
      "terminal_height() -> lines\nHeight of the terminal on stdout, 24 if unknown."},
     {"is_directory", posix_is_directory, "is_directory(path) -> boolean"},
     {"is_file", posix_is_file, "is_file(path) -> boolean\nWhether there is a regular file."},
+    {"is_link", posix_is_link, "is_link(path) -> boolean\nWhether there is a symbolic link."},
     {"modified", posix_modified,
      "modified(path) -> seconds since 1970, or nil and the reason\nWhen a file or folder was changed last, as for os.date."},
+    {"real_path", posix_real_path,
+     "real_path(path) -> path, or nil and the reason\nThe whole path of what is there, without symbolic links."},
     {"list_directory", posix_list_directory, "list_directory(path) -> names, or nil and the reason"},
     {"make_directory", posix_make_directory,
      "make_directory(path [, parents]) -> true, or nil and the reason\n"
@@ -362,6 +389,8 @@ static const spdL_function functions[] = {
      "Wait until no other process holds the lock of that file (made if needed); a signal ends the wait. The lock is\n"
      "held until lock:close(), the end of a <close> variable's scope, or the end of the process."},
     {"try_lock", posix_try_lock, "try_lock(path) -> lock, or nil at once if another process holds it"},
+    {"is_locked", posix_is_locked,
+     "is_locked(path) -> boolean\nWhether somebody holds the lock of that file. It is not taken."},
     {"catch_interrupt", posix_catch_interrupt,
      "catch_interrupt(on)\n"
      "While on, the first SIGINT or SIGTERM is only noted; a second one ends the process. Signals belong to the\n"

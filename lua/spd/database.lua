@@ -41,16 +41,17 @@ local function check(db, settings)
   end
 end
 
---- database.open{path =, version =, schema =, what =, rebuild = [, mode =] [, journal =]} -> db
+--- database.open{path =, version =, schema =, what =, rebuild = [, mode =] [, journal =] [, patience =]} -> db
 -- Open a database of one kind (see core.sqlite.open). schema: the SQL that makes its tables, run where the file is new
 -- or empty and mode is "create" (the default). version: that of the schema, 1 or more, kept in the file. what: "the
 -- study", and rebuild: what to do when it is damaged, are for errors, of status 2: damaged, newer, something else.
 -- journal: "wal" for many readers and writers on one machine, or "delete" (the default), for network folders too. It is
--- kept in the file: one that is there stays as it is.
+-- kept in the file: one that is there stays as it is. patience: milliseconds to wait for other processes (10000).
 function database.open(settings)
   local mode = settings.mode or "create"
   local db = core.sqlite.open(settings.path, mode, settings.rebuild)
   local ok, problem = pcall(function()
+    if settings.patience then db:run(("PRAGMA busy_timeout = %d"):format(settings.patience)) end
     if mode ~= "read" then db:run "PRAGMA synchronous = NORMAL" end
     if mode == "create" and version_of(db) == 0 then
       db:run("PRAGMA journal_mode = " .. (settings.journal or "delete"))

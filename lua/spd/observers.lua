@@ -5,6 +5,7 @@ local observers = {}
 -- only for configs that have it.
 local MODULES = {
   {name = "spd.trackers.tensorboard", key = "tensorboard"}, {name = "spd.trackers.wandb", key = "wandb_project"},
+  {name = "spd.runs_index"},
 }
 
 --- observers.attach(run, config [, quiet])

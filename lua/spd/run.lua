@@ -18,6 +18,7 @@ local Run = {}
 Run.__index = Run
 
 local CHECKPOINTS_KEPT = 2
+local LONGEST_ROW = 1 << 18 -- bytes of metrics.jsonl that are read for its last row
 
 local function warn(where, what)
   io.stderr:write("spdlua: warning: ", where, ": ", what, "\n")
@@ -93,6 +94,9 @@ end
 
 --- run:config_path() -> path of final_config.yaml
 function Run:config_path() return self.directory .. "/final_config.yaml" end
+
+--- run:in_work() -> true if a process works on the run
+function Run:in_work() return posix.is_locked(self.directory .. "/run.lock") end
 
 --- run:lock()
 -- Keep other processes from working on the run until run:close() or the end of this one.
@@ -305,6 +309,20 @@ end
 
 --- run:figure_path(name) -> figures/NAME.png in the run's folder
 function Run:figure_path(name) return ("%s/figures/%s.png"):format(self.directory, name) end
+
+--- run:last_metrics() -> the last row of metrics.jsonl as a table, or nil
+function Run:last_metrics()
+  local file <close> = io.open(metrics_path(self), "rb")
+  if not file then return nil end
+  file:seek("set", math.max(0, (file:seek "end" or 0) - LONGEST_ROW))
+  local lines = {}
+  for line in (file:read "a" or ""):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
+  for i = #lines, 1, -1 do
+    local row = json.decode(lines[i])
+    if type(row) == "table" then return row end
+  end
+  return nil
+end
 
 --- run:metrics_rows() -> list of the rows of metrics.jsonl, as tables
 function Run:metrics_rows()

@@ -110,6 +110,22 @@ describe("core.posix", function()
     end)
   end)
 
+  describe("paths", function()
+    it("tell links, whole paths and times", function()
+      assert(posix.write_file(base .. "/f", "x"))
+      posix.run{"ln", "-s", base .. "/f", base .. "/link"}
+      posix.run{"ln", "-s", base .. "/none", base .. "/broken"}
+      assert.is_true(posix.is_link(base .. "/link"))
+      assert.is_true(posix.is_link(base .. "/broken"))
+      assert.is_false(posix.is_link(base .. "/f"))
+      assert.is_false(posix.is_link(base .. "/none"))
+      assert.equal(posix.real_path(base .. "/f"), posix.real_path(base .. "/./link"))
+      assert.same({nil, "No such file or directory"}, {posix.real_path(base .. "/broken")})
+      assert.is_true(math.abs(posix.modified(base .. "/link") - os.time()) < 100)
+      assert.same({nil, "No such file or directory"}, {posix.modified(base .. "/none")})
+    end)
+  end)
+
   describe("lock", function()
     it("is held by one holder until it is closed", function()
       local path = base .. "/lock"
@@ -124,6 +140,19 @@ describe("core.posix", function()
       lock:close()
       local held <close> = assert(posix.lock(path))
       assert.is_userdata(held)
+    end)
+
+    it("is seen by others, who do not take it", function()
+      local path = base .. "/lock"
+      assert.is_false(posix.is_locked(path))
+      assert.is_false(posix.is_file(path))
+      do
+        local lock <close> = assert(posix.lock(path))
+        assert.is_userdata(lock)
+        assert.is_true(posix.is_locked(path))
+      end
+      assert.is_false(posix.is_locked(path))
+      assert.is_userdata(posix.try_lock(path))
     end)
 
     it("waits for another process, whose end frees it", function()

@@ -71,6 +71,9 @@ describe("core.sqlite", function()
     for row in db:each "SELECT a FROM t" do
       if row.a == 2 then break end
     end
+    for row in db:each_list "SELECT a, NULL, b FROM t WHERE a = 1" do
+      assert.same({1, nil, ("text 1 "):rep(20)}, row)
+    end
     local next_row, _, _, statement = db:each "SELECT a FROM t"
     assert.equal(1, next_row().a)
     db:close()
@@ -187,10 +190,10 @@ describe("core.sqlite", function()
     it("that is none says so, with what to do", function()
       experiment.write(path, ("no database\n"):rep(100))
       local db <close> = sqlite.open(path, "read")
-      assert.equal(path .. ": the database is damaged, or none",
+      assert.equal(path .. ": is damaged, or no database",
         problem_of("damaged", 2, db.rows, db, "SELECT * FROM t"))
       local hinted <close> = sqlite.open(path, "read", "rebuild it")
-      assert.equal(path .. ": the database is damaged, or none (rebuild it)",
+      assert.equal(path .. ": is damaged, or no database (rebuild it)",
         problem_of("damaged", 2, hinted.rows, hinted, "SELECT * FROM t"))
     end)
 

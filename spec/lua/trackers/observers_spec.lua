@@ -81,13 +81,14 @@ describe("trackers", function()
     local config = load()
     local run = create(config)
     observers.attach(run, config)
-    assert.same({}, run.observers)
+    assert.equal(1, #run.observers)
+    assert.equal("index of runs", run.observers[1].name)
     work(run, config, 0, 4)
     finish(run, 4)
     for _, name in ipairs{"tensorboard", "wandb.json"} do
       assert.is_nil(table.concat(support.names_in(run.directory), " "):find(name, 1, true))
     end
-    assert.same({"run"}, support.names_in(base))
+    assert.same({"run", "runs.db"}, support.names_in(base))
   end)
 
   describe("TensorBoard:", function()
