@@ -11,19 +11,25 @@ local function rebuild_hint(path)
   return ("spdlua experiments/runs.lua rebuild %s makes it from the folders"):format(path:match "^(.*)/")
 end
 
+--- index.usual: keys whose values are in the table runs too, where a list of all runs finds them at once.
+index.usual = {"seed", "step", "loss/total", "mmcs", "ml2r", "solved"}
+
+local USUAL = '"' .. table.concat(index.usual, '", "') .. '"'
+
 -- An entry per run and key, those of one key side by side: most questions are about few keys of all runs.
-local SCHEMA = [[
+local SCHEMA = ([[
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
   status TEXT NOT NULL,
   problem TEXT,
   started TEXT,
-  ended TEXT
+  ended TEXT,
+  USUAL
 );
 CREATE TABLE keys (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE entries (key INTEGER NOT NULL, run INTEGER NOT NULL, value, PRIMARY KEY (key, run)) WITHOUT ROWID;
-]]
+]]):gsub("USUAL", USUAL)
 
 -- ---- where it is --------------------------------------------------------------------------------
 
@@ -84,15 +90,17 @@ function index.keys(db)
 end
 
 local DELETE_ENTRIES = "DELETE FROM entries WHERE key IN (SELECT id FROM keys) AND run = ?"
-local UPDATE = [[INSERT INTO runs (name, status, problem, started, ended) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT (name) DO UPDATE SET status = excluded.status, problem = excluded.problem, started = excluded.started,
-  ended = excluded.ended RETURNING id]]
+local COLUMNS = "name, status, problem, started, ended, " .. USUAL
+local UPDATE = ("INSERT INTO runs (%s) VALUES (%s) ON CONFLICT (name) DO UPDATE SET (%s) = (%s) RETURNING id"):format(
+  COLUMNS, ("?, "):rep(5 + #index.usual - 1) .. "?", COLUMNS, COLUMNS:gsub("[^, ]+", "excluded.%0"))
 
 --- index.put(db, name, found, keys)
 -- Write what is known of a run (see spd.runs.facts), in a transaction of the caller. keys: from index.keys; new ones
 -- are added.
 function index.put(db, name, found, keys)
-  local id = db:rows(UPDATE, name, found.status, found.problem, found.started, found.ended)[1].id
+  local row = {name, found.status, found.problem, found.started, found.ended}
+  for i, key in ipairs(index.usual) do row[5 + i] = found.values[key] end
+  local id = db:rows(UPDATE, table.unpack(row, 1, 5 + #index.usual))[1].id
   db:run(DELETE_ENTRIES, id)
   for _, key in ipairs(found.keys) do
     keys[key] = keys[key] or db:rows("INSERT INTO keys (name) VALUES (?) RETURNING id", key)[1].id

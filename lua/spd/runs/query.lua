@@ -12,6 +12,10 @@ local COLUMNS = {
   status = "coalesce((SELECT status FROM now WHERE now.run = runs.id), runs.status)",
 }
 
+-- The same for keys that no run needs to have.
+local USUAL_COLUMNS = setmetatable({}, {__index = COLUMNS})
+for _, key in ipairs(index.usual) do USUAL_COLUMNS[key] = ('runs."%s"'):format(key) end
+
 -- What is shown of runs where nothing else is asked for.
 local USUAL = {"name", "status", "seed", "step", "loss/total", "mmcs", "ml2r", "solved", "started"}
 
@@ -26,7 +30,7 @@ end
 
 -- What a key is in SQL.
 local function expression(key, keys, values)
-  if COLUMNS[key] then return COLUMNS[key] end
+  if USUAL_COLUMNS[key] then return USUAL_COLUMNS[key] end
   values[#values + 1] = keys[key]
   return "(SELECT value FROM entries WHERE key = ? AND run = runs.id)"
 end
