@@ -157,10 +157,13 @@ describe("experiments/sweep.lua", function()
     assert.same({"failed", "failed", "failed"}, states())
   end)
 
-  it("warns of a metric that no trial reports, and names the nearest", function()
-    local file = sweep.trivial(folder, "method: grid\nmetric: {name: scores}\nparameters: {x: {value: 1}}")
+  it("warns of a metric that no trial reports, and names the nearest, in whatever order its words are", function()
+    local file = sweep.trivial(folder, "method: grid\nmetric: {name: total_score}\nparameters: {x: {value: 1}}", [[
+local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/metrics.jsonl", "w")
+file:write('{"step": 0, "score/total": 1}\n')]])
     local status, _, message = sweep.run(file, "--out", out)
-    assert.same({0, "spdlua: warning: no trial has reported the metric 'scores' (the nearest one is 'score')\n"},
+    assert.same({0,
+      "spdlua: warning: no trial has reported the metric 'total_score' (the nearest one is 'score/total')\n"},
       {status, message})
   end)
 

@@ -7,6 +7,23 @@ local ranking = require "spd.sweep.ranking"
 
 local results = {}
 
+-- total_loss and loss/total are the same words.
+local function sorted_words(name)
+  local words = {}
+  for word in name:gmatch "%w+" do words[#words + 1] = word end
+  table.sort(words)
+  return table.concat(words, " ")
+end
+
+local function nearest(name, names)
+  local by_words, list = {}, {}
+  for i, other in ipairs(names) do
+    list[i] = sorted_words(other)
+    by_words[list[i]] = by_words[list[i]] or other
+  end
+  return by_words[fields.nearest(sorted_words(name), list)]
+end
+
 --- results.warning(study) -> text, or nil
 -- That no trial has reported the metric of the sweep, with what comes nearest to it.
 function results.warning(study)
@@ -17,7 +34,7 @@ function results.warning(study)
   for name in pairs(measured.numbers(study:folder(finished[1].number))) do names[#names + 1] = name end
   table.sort(names)
   return ("no trial has reported the metric '%s' (%s)"):format(metric.name,
-    #names == 0 and "nor any other number" or ("the nearest one is '%s'"):format(fields.nearest(metric.name, names)))
+    #names == 0 and "nor any other number" or ("the nearest one is '%s'"):format(nearest(metric.name, names)))
 end
 
 local function draw(study, trials)
