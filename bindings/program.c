@@ -19,7 +19,7 @@
 #include "spdl.h"
 
 #define PROGRAM SPDL_NAME("program")
-enum { MOST_WORDS = 256, MOST_PROGRAMS = 1024, CHUNK = 65536 };
+enum { MOST_WORDS = 4096, MOST_PROGRAMS = 1024, CHUNK = 65536 };
 
 extern char **environ;
 
@@ -165,17 +165,19 @@ static int wait_for(pid_t child) {
 
 /* ---- the call ------------------------------------------------------------------------------ */
 
-/* The words of the table at index 1; they stay on the stack while they are used. */
-static void check_words(lua_State *L, char **words) {
+/* The words of the table at index 1; they stay on the stack while they are used. False if there are too many. */
+static bool check_words(lua_State *L, char **words) {
   luaL_checktype(L, 1, LUA_TTABLE);
   const lua_Integer count = luaL_len(L, 1);
-  luaL_argcheck(L, count >= 1 && count <= MOST_WORDS, 1, "expected 1 to 256 words");
+  luaL_argcheck(L, count >= 1, 1, "expected a word or more");
+  if (count > MOST_WORDS) return false;
   luaL_checkstack(L, (int)count + 8, NULL);
   for (int i = 0; i < count; i++) {
     lua_geti(L, 1, i + 1);
     words[i] = (char *)lua_tostring(L, -1);
     if (words[i] == NULL) luaL_error(L, "word %d is a %s, not a string", i + 1, luaL_typename(L, -1));
   }
+  return true;
 }
 
 static int refuse(lua_State *L, int reason) {
@@ -197,7 +199,7 @@ int spdL_run_program(lua_State *L) {
   const char *input = "";
   bool apart = false;
   lua_settop(L, 2);
-  check_words(L, words);
+  if (!check_words(L, words)) return refuse(L, E2BIG);
   if (lua_istable(L, 2)) {
     lua_getfield(L, 2, "apart");
     apart = lua_toboolean(L, -1);
@@ -228,7 +230,7 @@ static int allow_no_waiting(int end) { return fcntl(end, F_SETFL, O_NONBLOCK) ==
 int spdL_start_program(lua_State *L) {
   char *words[MOST_WORDS + 1] = {NULL};
   lua_settop(L, 1);
-  check_words(L, words);
+  if (!check_words(L, words)) return refuse(L, E2BIG);
   program *p = new_program(L);
   int reason = start(p, words, &p->child);
   close_end(&p->in[1]);

@@ -8,13 +8,21 @@ local MODULES = {
   {name = "spd.runs_index"},
 }
 
+local function observer_of(module, run, config, quiet)
+  local wanted = not module.key or config[module.key]
+  return wanted and require(module.name).observe(run, config, quiet) or nil
+end
+
 --- observers.attach(run, config [, quiet])
--- Let the run tell all of them from now on. quiet: they print nothing but warnings.
+-- Let the run tell all of them from now on. quiet: they print nothing but warnings. One that cannot begin is a warning.
 function observers.attach(run, config, quiet)
   for _, module in ipairs(MODULES) do
-    local wanted = not module.key or config[module.key]
-    local observer = wanted and require(module.name).observe(run, config, quiet)
-    if observer then run:observe(observer) end
+    local ok, observer = pcall(observer_of, module, run, config, quiet)
+    if not ok then
+      io.stderr:write("spdlua: warning: ", module.name, ": ", tostring(observer), "\n")
+    elseif observer then
+      run:observe(observer)
+    end
   end
 end
 

@@ -227,6 +227,15 @@ describe("core.posix.run", function()
     assert.same({ nil, "No such file or directory" }, { posix.run { "no-such-program" } })
   end)
 
+  it("takes thousands of words, and gives the reason for more", function()
+    local words = { "true" }
+    for i = 2, 4096 do words[i] = "x" end
+    assert.equal(0, posix.run(words))
+    words[4097] = "x"
+    assert.same({ nil, "Argument list too long" }, { posix.run(words) })
+    assert.same({ nil, "Argument list too long" }, { posix.start(words) })
+  end)
+
   it("refuses words that are no strings", function()
     assert.has_error(function() posix.run { "echo", {} } end, "word 2 is a table, not a string")
     assert.has_error(function() posix.run({ "cat" }, { stdin = {} }) end, "run: stdin is a table, not a string")

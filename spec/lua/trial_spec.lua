@@ -73,16 +73,18 @@ describe("trial.apply", function()
 
   -- The command line has the last word on batch_size, and the same command goes on or does nothing.
   it("makes an experiment a trial, also one that brings its own settings", function()
-    local words = {"env", "SPDLUA_TRIAL=" .. folder, 'SPDLUA_OVERRIDES=["steps=2","batch_size=8","n_eval_steps=1"]',
+    local run = folder .. "/run"
+    assert(posix.make_directory(run))
+    local words = {"env", "SPDLUA_TRIAL=" .. run, 'SPDLUA_OVERRIDES=["steps=2","batch_size=8","n_eval_steps=1"]',
       "SPDLUA_THREADS=1", "PATH=/nowhere", experiment.host, "experiments/own_model.lua", "batch_size=16", "--quiet"}
-    local expected = {0, "run: " .. folder .. "\n", ""}
+    local expected = {0, "run: " .. run .. "\n", ""}
     assert.same(expected, {experiment.run(words)})
     assert.same(expected, {experiment.run(words)})
-    local config = experiment.read(folder .. "/final_config.yaml")
+    local config = experiment.read(run .. "/final_config.yaml")
     assert.matches("\nsteps: 2\n", config)
     assert.matches("\nbatch_size: 16\n", config)
-    local summary = json.decode(experiment.read(folder .. "/summary.json"))
+    local summary = json.decode(experiment.read(run .. "/summary.json"))
     assert.same({2, 1}, {summary.steps, summary.threads})
-    assert.is_true(posix.is_file(folder .. "/checkpoints/step_2.safetensors"))
+    assert.is_true(posix.is_file(run .. "/checkpoints/step_2.safetensors"))
   end)
 end)

@@ -1,4 +1,6 @@
 --- Settings from the environment, and from a file .env in the working directory, as the public SPD code has one.
+local posix = require("spd.core").posix
+
 local environment = {}
 
 local LARGEST_FILE = 1 << 20
@@ -32,7 +34,8 @@ end
 -- Look variables up: those of the environment win over those of the file (default ".env"), which need not be there. An
 -- empty one is nil.
 function environment.read(path)
-  local file <close> = io.open(path or ".env", "rb")
+  path = path or ".env"
+  local file <close> = posix.is_file(path) and io.open(path, "rb") or nil
   local values = environment.parse(file and file:read(LARGEST_FILE) or "")
   return function(name)
     local value = os.getenv(name) or values[name]

@@ -52,13 +52,19 @@ local function absolute(path)
   return path:sub(1, 1) == "/" and path or assert(posix.working_directory()) .. "/" .. path
 end
 
+-- Whether a folder is one that was made for the run of that id: wandb.json may say anything.
+local function is_place_of(folder, id)
+  local made_for = folder:match("/offline%-run%-%d+_%d+%-([^/]+)$")
+  return made_for == id and posix.is_directory(folder)
+end
+
 -- Where the run's data for Weights & Biases is, and its id: kept in the run's folder, so that resuming finds both.
 function Observer:place()
   local path = self.run.directory .. "/wandb.json"
   local known = posix.is_file(path) and json.decode(files.read(path)) or {}
   local id = type(known) == "table" and type(known.run_id) == "string" and known.run_id
   local folder = id and type(known.directory) == "string" and known.directory
-  if folder and posix.is_directory(folder) then return folder, id end
+  if folder and is_place_of(folder, check_id(id)) then return folder, id end
   id = check_id(id or self.variable "WANDB_RUN_ID" or new_id())
   local parent = self.variable "WANDB_DIR"
   folder = ("%s/offline-run-%s-%s"):format(absolute(parent and parent .. "/wandb" or "wandb"),

@@ -251,6 +251,19 @@ describe("trackers", function()
       assert.equal(id, select(2, folder_of()))
     end)
 
+    it("a folder that wandb.json names and that was not made for the run stays as it is", function()
+      local config = load("wandb_project=p")
+      local run = create(config)
+      local foreign = base .. "/mine"
+      assert(posix.make_directory(foreign))
+      support.write(run.directory .. "/wandb.json", json.encode{directory = foreign, run_id = "abc"})
+      work(run, config, 0, 10)
+      finish(run, 10)
+      assert.same({}, support.names_in(foreign))
+      expect_whole_run(offline_run())
+      assert.equal("abc", select(2, folder_of()))
+    end)
+
     it("an interrupted run has a status, and goes on from there", function()
       local config = load("wandb_project=p")
       local run = create(config)
@@ -319,6 +332,17 @@ describe("trackers", function()
       finish(run, 10)
       expect_one_warning(run, "Weights & Biases: .*/wandb/offline%-run.*: .+")
       assert.equal(1, #support.names_in(run.directory .. "/tensorboard"))
+    end)
+
+    it("one that cannot begin", function()
+      local config = load("wandb_project=p")
+      local run = create(config)
+      os.getenv = function() error "no environment" end -- luacheck: ignore 122
+      observers.attach(run, config)
+      os.getenv = getenv -- luacheck: ignore 122
+      assert.equal(1, #warnings)
+      assert.matches("^spdlua: warning: spd%.trackers%.wandb: .*no environment\n$", warnings[1])
+      assert.equal(1, #run.observers)
     end)
 
     it("an id that Weights & Biases does not take", function()
