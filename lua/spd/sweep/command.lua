@@ -211,14 +211,25 @@ local function replaced(values, i, value)
   return list
 end
 
+-- A script of ours reads the configs that the command names.
+local function check_configs(sweep)
+  for _, word in ipairs(sweep.command) do
+    if word:find "^[^-$][^$]*%.ya?ml$" and not core.posix.is_file(word) then
+      errors.raise(2, sweep.command_where, ("command: there is no file '%s'"):format(word),
+        "paths are from the working directory")
+    end
+  end
+end
+
 --- command.check(sweep, sampler)
 -- Raise an error for what would make trials fail before their first step, as far as it can be known: a program that is
--- not there; and, where a word of the command is a config of ours, a parameter that the config does not have or a value
+-- not there, or a config for a script of ours; and, where a word of the command is a config of ours, a parameter that the config does not have or a value
 -- that it refuses. The config is loaded with every value of a list and the limits of every range, one at a time in
 -- the first trial, and with the values of the first trials.
 function command.check(sweep, sampler)
   check_program(sweep)
   local usage = usage_of(sweep)
+  if usage then check_configs(sweep) end
   local first = sampler:values(1, {})
   for i, parameter in ipairs(sweep.parameters) do
     for _, one in ipairs(distributions.extremes(parameter)) do

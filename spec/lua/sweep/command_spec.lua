@@ -172,6 +172,11 @@ describe("a check before the first trial", function()
       (sweep_file.error_of(check, "  lr: {values: [1]}", "'${program}', configs/tms_5-2.yaml, stepz=3")))
   end)
 
+  it("finds a config of a script of ours that is not there", function()
+    assert.equal("FILE:3: command: there is no file 'configs/tms_5_2.yaml' (paths are from the working directory)",
+      (sweep_file.error_of(check, "  lr: {values: [1]}", "'${program}', configs/tms_5_2.yaml")))
+  end)
+
   it("finds a program that is not there", function()
     local sweep = sweep_file.read "method: grid\nprogram: experiments/nowhere.lua\nparameters: {a: {value: 1}}"
     sweep.path = "FILE"
