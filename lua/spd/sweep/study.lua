@@ -41,6 +41,10 @@ CREATE TABLE trials (
 CREATE INDEX trials_by_state ON trials (state);
 ]]
 local REBUILD = "the same command with --rebuild makes it again from records/"
+local WORKER = "^%d+%-%x+$" -- names of files in workers/: a process, and a random number
+local RECORD = "^(%d+)%.json$"
+local HALF_RECORD = "^%d+%.json%..*%.tmp$"
+local LOG = "^%d+%.log$"
 local ENDED = {finished = true, failed = true, stopped = true}
 
 -- ---- rows ---------------------------------------------------------------------------------------
@@ -78,12 +82,12 @@ end
 
 local function worker_path(self, name) return self:path "workers/" .. name end
 
--- Whether the process of that name lives. What one that has ended leaves is removed. Only within a transaction, so that
--- no process is just about to lock its file.
+-- Whether the process of that name lives. What one that has ended leaves is removed, and nothing that has another kind
+-- of name. Only within a transaction, so that no process is just about to lock its file.
 local function lives(self, name)
   local path = worker_path(self, name)
   if name == self.worker then return true end
-  if not posix.is_file(path) then return false end
+  if not name:find(WORKER) or not posix.is_file(path) then return false end
   local lock <close>, message = posix.try_lock(path)
   if not lock and message then errors.raise(1, path, message) end
   if not lock then return true end
@@ -100,10 +104,26 @@ local function others(self)
   return names
 end
 
--- From now on this process has a name and lives. Records are only written within transactions, as this is one.
+-- Remove records that killed processes have left half-written. Only within a transaction, as records are written.
+local function tidy_records(self)
+  for _, name in ipairs(files.list(self:path "records")) do
+    if name:find(HALF_RECORD) then os.remove(self:path "records/" .. name) end
+  end
+end
+
+-- The names of all records.
+local function records(self)
+  local names = {}
+  for _, name in ipairs(files.list(self:path "records")) do
+    if name:find(RECORD) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- From now on this process has a name and lives. Only within a transaction.
 local function register(self)
   others(self)
-  files.tidy(self:path "records")
+  tidy_records(self)
   local name
   repeat
     name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff))
@@ -118,16 +138,25 @@ end
 local FOLDERS = {"records", "trials", "logs", "workers"}
 local DATABASE = {"study.db", "study.db-wal", "study.db-shm"}
 
--- The folder is empty, or has been made for the same sweep file. Nothing is written into any other.
+-- What a study without a database may still hold; one that has only begun holds study.lock alone.
+local OURS = {
+  ["study.lock"] = true, ["sweep.yaml"] = true, ["slurm.sh"] = true, ["ranking.md"] = true, figures = true,
+  records = true, trials = true, logs = true, workers = true,
+}
+
+-- The folder is empty, or has been made for the same sweep file. Nothing is written into any other: an equal sweep.yaml
+-- may also lie where somebody keeps other things.
 local function check_folder(self, text)
   local copy = self:path "sweep.yaml"
-  if posix.is_file(copy) then
-    if files.read(copy) == text then return end
+  local has_copy = posix.is_file(copy)
+  if has_copy and files.read(copy) ~= text then
     errors.raise(2, self.directory, ("is the study of another sweep file: its sweep.yaml is not %s"):format(
       self.sweep.path), "--out names another folder")
   end
+  if has_copy and (posix.is_file(self:path "study.db") or posix.is_file(self:path "study.lock")) then return end
   for _, name in ipairs(files.list(self.directory)) do
-    if name ~= "study.lock" and not name:match("^sweep%.yaml%..*%.tmp$") then
+    local ours = has_copy and OURS[name] or name == "study.lock"
+    if not ours and not name:match("^sweep%.yaml%..*%.tmp$") then
       errors.raise(2, self.directory, "is not empty, and no study: it holds " .. name, "--out names another folder")
     end
   end
@@ -152,7 +181,7 @@ local function leave_wal(self)
 end
 
 local function open_database(self)
-  if not posix.is_file(self:path "study.db") and #files.list(self:path "records") > 0 then
+  if not posix.is_file(self:path "study.db") and #records(self) > 0 then
     errors.raise(2, self:path "study.db", "is missing", REBUILD)
   end
   self.db = database.open{
@@ -178,9 +207,9 @@ local function rebuild(self)
     errors.raise(2, self.directory, ("%d other processes work on the study"):format(#living), "end them first")
   end
   for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
-  files.tidy(self:path "records")
+  tidy_records(self)
   local rows = {}
-  for i, name in ipairs(files.list(self:path "records")) do rows[i] = read_record(self:path "records/" .. name) end
+  for i, name in ipairs(records(self)) do rows[i] = read_record(self:path "records/" .. name) end
   self.db = database.open{
     path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "delete",
   }
@@ -355,8 +384,10 @@ function Study:discard()
     return
   end
   self:close()
-  for _, folder in ipairs{"records", "logs", "workers"} do
-    for _, name in ipairs(files.list(self:path(folder))) do os.remove(self:path(folder) .. "/" .. name) end
+  for folder, pattern in pairs{records = RECORD, logs = LOG, workers = WORKER} do
+    for _, name in ipairs(files.list(self:path(folder))) do
+      if name:find(pattern) then os.remove(self:path(folder) .. "/" .. name) end
+    end
     posix.remove_directory(self:path(folder))
   end
   for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end

@@ -123,7 +123,7 @@ study: FOLDER/study
     run_here()
     assert.equal("wal", journal())
     do
-      local worker <close> = assert(posix.try_lock(folder .. "/study/workers/another"))
+      local worker <close> = assert(posix.try_lock(folder .. "/study/workers/1-0a"))
       assert.is_userdata(worker)
       local status, _, message = submit "echo 17"
       assert.same({2, ("spdlua: %s/study: other processes work on the study (end them first)\n"):format(

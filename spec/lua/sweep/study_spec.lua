@@ -40,7 +40,7 @@ describe("a study", function()
   -- A claim as a process leaves it that is killed: in the database, without a lock.
   local function kill_claims()
     local db <close> = core.sqlite.open(path .. "/study.db", "write")
-    db:run "UPDATE trials SET worker = 'ended' WHERE state = 'running'"
+    db:run "UPDATE trials SET worker = '1-0e' WHERE state = 'running'"
   end
 
   it("gives each trial to one process, with values that stay", function()
@@ -102,11 +102,29 @@ describe("a study", function()
 
   it("removes what killed processes have left when another one comes", function()
     open():close()
-    experiment.write(path .. "/workers/ended", "")
+    experiment.write(path .. "/workers/1-0e", "")
     experiment.write(path .. "/records/0.json.77.tmp", "")
     local one <close> = open()
     assert.same({one.worker}, experiment.names_in(path .. "/workers"))
     assert.same({}, experiment.names_in(path .. "/records"))
+  end)
+
+  it("removes no file of others, whatever the database says", function()
+    local one <close>, other = open(), open()
+    for _, name in ipairs{"workers/notes", "records/notes.tmp", "kept"} do experiment.write(path .. "/" .. name, "") end
+    for _, worker in ipairs{"notes", "../kept", "", "/"} do
+      other:claim()
+      do
+        local db <close> = core.sqlite.open(path .. "/study.db", "write")
+        db:run("UPDATE trials SET worker = ? WHERE state = 'running'", worker)
+      end
+      assert.equal(0, one:claim().number)
+    end
+    other:close()
+    open():close()
+    for _, name in ipairs{"workers/notes", "records/notes.tmp", "kept"} do
+      assert.is_true(posix.is_file(path .. "/" .. name))
+    end
   end)
 
   it("knows the best trial by the goal of the metric, failed ones apart", function()
@@ -160,6 +178,16 @@ describe("a study", function()
         (refused{directory = folder}:gsub("it holds study ", "it holds notes ")))
       assert.same({"notes", "study"}, experiment.names_in(folder))
       assert.equal(folder .. "/notes: is not a folder", refused{directory = folder .. "/notes"})
+    end)
+
+    it("refuses a folder of other things, where the sweep file may lie, but not what is left of a study", function()
+      for _, name in ipairs{"sweep.yaml", "notes"} do experiment.write(folder .. "/" .. name, "method: grid\n") end
+      assert.matches("is not empty, and no study: it holds notes", refused{directory = folder})
+      assert.same({"notes", "sweep.yaml"}, experiment.names_in(folder))
+      os.remove(folder .. "/notes")
+      open{directory = folder}:close()
+      for _, name in ipairs{"study.db", "study.lock"} do os.remove(folder .. "/" .. name) end
+      open{directory = folder}:close()
     end)
 
     it("refuses a database of a newer version", function()
