@@ -136,7 +136,7 @@ end
 -- ---- opening ------------------------------------------------------------------------------------
 
 local FOLDERS = {"records", "trials", "logs", "workers"}
-local DATABASE = {"study.db", "study.db-wal", "study.db-shm"}
+local DATABASE = {"study.db", "study.db-journal", "study.db-wal", "study.db-shm"}
 
 -- What a study without a database may still hold; one that has only begun holds study.lock alone.
 local OURS = {
@@ -180,15 +180,26 @@ local function leave_wal(self)
   self.db:run "PRAGMA journal_mode = delete"
 end
 
+local function open_file(path, journal)
+  return database.open{
+    path = path, version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD, journal = journal,
+  }
+end
+
 local function open_database(self)
   if not posix.is_file(self:path "study.db") and #records(self) > 0 then
     errors.raise(2, self:path "study.db", "is missing", REBUILD)
   end
-  self.db = database.open{
-    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD,
-    journal = self.journal,
-  }
+  self.db = open_file(self:path "study.db", self.journal)
   if self.journal == "delete" then leave_wal(self) end
+end
+
+-- A database that is new, or was emptied, would begin trials again that have been. Only within a transaction, as a
+-- record is written before its row.
+local function check_is_filled(self)
+  if #self.db:rows "SELECT 1 FROM trials LIMIT 1" == 0 and #records(self) > 0 then
+    errors.raise(2, self:path "study.db", "has no trials, but records/ has", REBUILD)
+  end
 end
 
 local function read_record(path)
@@ -200,26 +211,39 @@ local function read_record(path)
   return row
 end
 
--- Make the database again from what is written beside it.
+local function insert(db, row)
+  db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
+    "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills or 0, row.seconds or 0, row.ended,
+    row.metric, row.problem)
+end
+
+-- Make a database from the records.
+local function fill(self, path)
+  local db <close> = open_file(path, "delete")
+  database.transaction(db, function()
+    for _, name in ipairs(records(self)) do insert(db, read_record(self:path "records/" .. name)) end
+  end)
+end
+
+-- Make the database again from what is written beside it, and put it in the place of the old one at once. A journal of
+-- that would be taken for the new one's.
 local function rebuild(self)
   local living = others(self)
   if #living > 0 then
     errors.raise(2, self.directory, ("%d other processes work on the study"):format(#living), "end them first")
   end
-  for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
   tidy_records(self)
-  local rows = {}
-  for i, name in ipairs(records(self)) do rows[i] = read_record(self:path "records/" .. name) end
-  self.db = database.open{
-    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "delete",
-  }
-  database.transaction(self.db, function()
-    for _, row in ipairs(rows) do
-      self.db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
-        "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills or 0, row.seconds or 0, row.ended,
-        row.metric, row.problem)
-    end
-  end)
+  local path = self:path "study.db"
+  local new = ("%s.%d.tmp"):format(path, posix.pid())
+  local guard <close> = setmetatable({}, {__close = function()
+    os.remove(new)
+    os.remove(new .. "-journal")
+  end})
+  fill(self, new)
+  for _, suffix in ipairs{"-journal", "-wal", "-shm"} do os.remove(path .. suffix) end
+  local renamed, reason = posix.rename(new, path)
+  if not renamed then errors.raise(1, path, reason) end
+  self.db = open_file(path)
 end
 
 --- study.open{directory =, sweep =, text =, sampler = [, rebuild = true] [, network = true]} -> study
@@ -238,7 +262,10 @@ function study.open(settings)
   local lock <close> = self:lock()
   take_folder(self, settings.text)
   if settings.rebuild then rebuild(self) else open_database(self) end
-  database.transaction(self.db, function() register(self) end)
+  database.transaction(self.db, function()
+    check_is_filled(self)
+    register(self)
+  end)
   return self
 end
 

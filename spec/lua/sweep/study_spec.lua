@@ -210,7 +210,7 @@ describe("a study", function()
         one:release(trial, "failed")
         one:claim()
       end
-      for _, damage in ipairs{"not a database, but some text that is long enough to be looked at", false} do
+      for _, damage in ipairs{"not a database, but some text that is long enough to be looked at", "", false} do
         for _, name in ipairs{"study.db", "study.db-wal", "study.db-shm"} do os.remove(path .. "/" .. name) end
         if damage then experiment.write(path .. "/study.db", damage:rep(100)) end
         assert.matches("study%.db: .*%(the same command with %-%-rebuild makes it again from records/%)$", refused())
@@ -221,6 +221,19 @@ describe("a study", function()
         assert.same({"interrupted", {{key = "x", value = 3}, {key = "y"}}}, {trials[3].state, trials[3].values})
         assert.equal(2, one:claim().number)
       end
+    end)
+
+    it("leaves the database as it is when it cannot be made again", function()
+      do
+        local one <close> = open()
+        one:release(one:claim(), "finished")
+      end
+      experiment.write(path .. "/records/1.json", "{")
+      refused{rebuild = true}
+      os.remove(path .. "/records/1.json")
+      local one <close> = open()
+      assert.equal("finished", one:trials()[1].state)
+      for _, name in ipairs(experiment.names_in(path)) do assert.is_nil(name:find "%.tmp") end
     end)
 
     it("refuses to make the database again while another process works", function()
