@@ -16,6 +16,7 @@ local core = require "spd.core"
 local database = require "spd.database"
 local errors = require "spd.errors"
 local files = require "spd.files"
+local interrupts = require "spd.interrupts"
 local json = require "spd.json"
 local values_module = require "spd.sweep.values"
 local posix = core.posix
@@ -76,6 +77,25 @@ local function record(self, trial)
     number = trial.number, state = trial.state, parameters = trial.parameters, kills = trial.kills,
     seconds = trial.seconds, ended = trial.ended, metric = trial.metric, problem = trial.problem,
   } .. "\n")
+end
+
+-- ---- patience -----------------------------------------------------------------------------------
+
+-- What work() returns. Where the database was locked for long, as on a slow network folder, it is done again; give_up()
+-- tells when not any more: then nil is returned.
+local function patiently(work, give_up)
+  while true do
+    local results = table.pack(pcall(work))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    if type(results[2]) ~= "table" or results[2].kind ~= "busy" then error(results[2], 0) end
+    if give_up and give_up() then return nil end
+  end
+end
+
+-- The rows of a question about the study.
+local function ask(self, sql, ...)
+  local values = table.pack(...)
+  return patiently(function() return self.db:rows(sql, table.unpack(values, 1, values.n)) end)
 end
 
 -- ---- processes ----------------------------------------------------------------------------------
@@ -325,31 +345,38 @@ local function new_trial(self)
   return trial_of{number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0}
 end
 
+local function claim(self)
+  void_claims(self)
+  local trial = interrupted_trial(self) or new_trial(self)
+  if not trial then return nil end
+  trial.state, trial.worker = "running", self.worker
+  record(self, trial)
+  self.db:run("UPDATE trials SET state = 'running', worker = ? WHERE number = ?", self.worker, trial.number)
+  return trial
+end
+
 --- study:claim() -> trial, or nil
 -- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is
--- none now; study:is_complete() tells whether there may be one later.
+-- none now; study:is_complete() tells whether there may be one later. An interrupt ends waiting for the database.
 function Study:claim()
-  return database.transaction(self.db, function()
-    void_claims(self)
-    local trial = interrupted_trial(self) or new_trial(self)
-    if not trial then return nil end
-    trial.state, trial.worker = "running", self.worker
-    record(self, trial)
-    self.db:run("UPDATE trials SET state = 'running', worker = ? WHERE number = ?", self.worker, trial.number)
-    return trial
-  end)
+  return patiently(function()
+    return database.transaction(self.db, function() return claim(self) end)
+  end, interrupts.pending)
 end
 
 --- study:release(trial, state)
 -- A trial that this process has claimed is in this state now; its kills, seconds, metric and problem are kept with it.
+-- Waits as long as the database is locked: what has ended must not be lost.
 function Study:release(trial, state)
   trial.state, trial.worker = state, nil
   trial.ended = ENDED[state] and os.time() or nil
-  database.transaction(self.db, function()
-    record(self, trial)
-    self.db:run("UPDATE trials SET state = ?, worker = NULL, kills = ?, seconds = ?, ended = ?, metric = ?, " ..
-      "problem = ? WHERE number = ?", state, trial.kills, trial.seconds, trial.ended, trial.metric, trial.problem,
-      trial.number)
+  patiently(function()
+    database.transaction(self.db, function()
+      record(self, trial)
+      self.db:run("UPDATE trials SET state = ?, worker = NULL, kills = ?, seconds = ?, ended = ?, metric = ?, " ..
+        "problem = ? WHERE number = ?", state, trial.kills, trial.seconds, trial.ended, trial.metric, trial.problem,
+        trial.number)
+    end)
   end)
 end
 
@@ -362,13 +389,13 @@ end
 
 --- study:trials([state]) -> list of all trials, or of those in a state, by number
 function Study:trials(state)
-  if not state then return trials_of(self.db:rows "SELECT * FROM trials ORDER BY number") end
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE state = ? ORDER BY number", state))
+  if not state then return trials_of(ask(self, "SELECT * FROM trials ORDER BY number")) end
+  return trials_of(ask(self, "SELECT * FROM trials WHERE state = ? ORDER BY number", state))
 end
 
 --- study:recent(count) -> list of the trials that ended last, the latest first
 function Study:recent(count)
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL " ..
+  return trials_of(ask(self, "SELECT * FROM trials WHERE ended IS NOT NULL " ..
     "ORDER BY ended DESC, number DESC LIMIT ?", count))
 end
 
@@ -376,7 +403,7 @@ end
 function Study:best()
   if not self.sweep.metric then return nil end
   local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
+  return trials_of(ask(self, "SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
     "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
 end
 
@@ -384,7 +411,7 @@ end
 -- Trials by state, how many there will be, nil where there is no end, and the mean seconds of the finished ones.
 function Study:counts()
   local counts = {finished = 0, failed = 0, stopped = 0, running = 0, interrupted = 0, total = self.sampler:count()}
-  for _, row in ipairs(self.db:rows "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state") do
+  for _, row in ipairs(ask(self, "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state")) do
     counts[row.state] = row.n
     if row.state == "finished" then counts.seconds = row.s end
   end
@@ -393,7 +420,7 @@ end
 
 --- study:is_complete() -> whether all trials that were begun have ended
 function Study:is_complete()
-  return #self.db:rows "SELECT 1 FROM trials WHERE state IN ('running', 'interrupted') LIMIT 1" == 0
+  return #ask(self, "SELECT 1 FROM trials WHERE state IN ('running', 'interrupted') LIMIT 1") == 0
 end
 
 -- ---- the end ------------------------------------------------------------------------------------
@@ -426,11 +453,14 @@ end
 -- Leave the study: what this process has claimed goes back. Can be called again.
 function Study:close()
   if not self.held then return end
-  self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", self.worker)
+  -- Where the database is locked for long the claims end with the lock of this process.
+  local ok, problem = pcall(self.db.run, self.db,
+    "UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", self.worker)
   os.remove(worker_path(self, self.worker))
   self.held:close()
   self.db:close()
   self.held = nil
+  if not ok and problem.kind ~= "busy" then error(problem, 0) end
 end
 
 Study.__close = Study.close

@@ -91,6 +91,36 @@ describe("a study", function()
     assert.equal(0, one:claim().number)
   end)
 
+  -- Until it has been asked so often, the study finds its database locked.
+  local function lock_database(one, times)
+    local locked, asked = core.sqlite.open(path .. "/study.db", "write"), 0
+    locked:run "BEGIN IMMEDIATE"
+    local db = one.db
+    db:run "PRAGMA busy_timeout = 0"
+    one.db = setmetatable({close = function() db:close() end, run = function(_, sql, ...)
+      asked = asked + (sql:find "^BEGIN" and 1 or 0)
+      if asked == times then locked:close() end
+      return db:run(sql, ...)
+    end}, {__index = function(_, name) return function(_, ...) return db[name](db, ...) end end})
+    return locked
+  end
+
+  it("waits where the database is locked for long, and loses no trial", function()
+    local one <close> = open()
+    lock_database(one, 3)
+    local trial = one:claim()
+    assert.equal(0, trial.number)
+    lock_database(one, 3)
+    one:release(trial, "finished")
+    assert.equal(1, one:counts().finished)
+    one:claim()
+    local locked = lock_database(one, 100)
+    one:close()
+    locked:close()
+    local other <close> = open()
+    assert.equal(1, other:claim().number)
+  end)
+
   it("gives back what a process has claimed when that leaves", function()
     local one <close>, other = open(), open()
     other:claim()
