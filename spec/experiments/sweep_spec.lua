@@ -119,6 +119,29 @@ describe("experiments/sweep.lua", function()
     assert.same({"finished", "finished", "finished"}, states())
   end)
 
+  it("after Ctrl-C waits no longer for a process that opens the study", function()
+    local file = sweep.trivial(folder)
+    assert(posix.make_directory(out))
+    local lock <close> = assert(posix.lock(out .. "/study.lock"))
+    assert.is_userdata(lock)
+    local worker = sweep.start(folder, file, "--out", out)
+    local function has_opened(path)
+      local files = "/proc/" .. worker.pid .. "/fd"
+      for _, name in ipairs(posix.list_directory(files) or {}) do
+        if posix.real_path(files .. "/" .. name) == path then return true end
+      end
+    end
+    while not has_opened(posix.real_path(out) .. "/study.lock") do posix.sleep(0.01) end
+    posix.run{"kill", "-INT", worker.pid}
+    local status, _, message
+    repeat
+      posix.sleep(0.01)
+      status, _, message = worker.program:poll()
+    until status
+    assert.same({130, "spdlua: interrupted: waited for " .. out .. "/study.lock (the same command goes on)\n"},
+      {status, message})
+  end)
+
   it("starts a trial again whose process was killed, but not for ever", function()
     local file = sweep.trivial(folder, "method: grid\nparameters: {x: {value: 1}}", [[
       local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/times", "a")

@@ -291,9 +291,11 @@ end
 
 --- study:lock() -> lock
 -- Wait until no other process opens the study or writes its results, and keep others from it until the lock is closed.
+-- An interrupt ends the wait.
 function Study:lock()
   local path = self:path "study.lock"
   local lock, message = posix.lock(path)
+  if not lock and interrupts.pending() then interrupts.stop("waited for " .. path, "the same command goes on") end
   if not lock then errors.raise(1, path, message) end
   return lock
 end
