@@ -46,6 +46,7 @@ local WORKER = "^%d+%-%x+$" -- names of files in workers/: a process, and a rand
 local RECORD = "^(%d+)%.json$"
 local HALF_RECORD = "^%d+%.json%..*%.tmp$"
 local LOG = "^%d+%.log$"
+local STATES = {running = true, interrupted = true, finished = true, failed = true, stopped = true}
 local ENDED = {finished = true, failed = true, stopped = true}
 
 -- ---- rows ---------------------------------------------------------------------------------------
@@ -56,8 +57,32 @@ local function encode_values(values)
   return json.encode(#list > 0 and list or json.empty_list)
 end
 
-local function trial_of(row)
-  row.values = json.decode(row.parameters) or {}
+-- The values that the text of a row's parameters lists, or nil where it is no list of {key, value}.
+local function values_of(text)
+  local list = type(text) == "string" and json.decode(text)
+  if type(list) ~= "table" then return nil end
+  local count = 0
+  for _, item in pairs(list) do
+    if type(item) ~= "table" or type(item.key) ~= "string" then return nil end
+    count = count + 1
+  end
+  return count == #list and list or nil
+end
+
+local function is_optional(value, kind) return value == nil or type(value) == kind end
+
+-- Whether a row, of the database or a record, is that of a trial; its worker apart.
+local function is_row(row)
+  return STATES[row.state] and math.type(row.number) == "integer" and row.number >= 0
+    and math.type(row.kills) == "integer" and type(row.seconds) == "number" and is_optional(row.ended, "number")
+    and is_optional(row.metric, "number") and is_optional(row.problem, "string")
+end
+
+local function raise_damaged(self) errors.raise(2, self:path "study.db", "is damaged", REBUILD) end
+
+local function trial_of(self, row)
+  row.values = values_of(row.parameters)
+  if not row.values or not is_row(row) then raise_damaged(self) end
   return row
 end
 
@@ -222,10 +247,11 @@ local function check_is_filled(self)
   end
 end
 
-local function read_record(path)
+local function read_record(self, name)
+  local path = self:path "records/" .. name
   local row = json.decode(files.read(path))
-  local ok = type(row) == "table" and type(row.state) == "string" and type(row.parameters) == "string"
-    and math.type(row.number) == "integer"
+  local ok = type(row) == "table" and is_row(row) and values_of(row.parameters)
+    and row.number == math.tointeger(tonumber(name:match(RECORD)))
   if not ok then errors.raise(2, path, "is damaged") end
   if not ENDED[row.state] then row.state = "interrupted" end
   return row
@@ -233,15 +259,15 @@ end
 
 local function insert(db, row)
   db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
-    "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills or 0, row.seconds or 0, row.ended,
-    row.metric, row.problem)
+    "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills, row.seconds, row.ended, row.metric,
+    row.problem)
 end
 
 -- Make a database from the records.
 local function fill(self, path)
   local db <close> = open_file(path, "delete")
   database.transaction(db, function()
-    for _, name in ipairs(records(self)) do insert(db, read_record(self:path "records/" .. name)) end
+    for _, name in ipairs(records(self)) do insert(db, read_record(self, name)) end
   end)
 end
 
@@ -305,6 +331,7 @@ end
 -- Take the trials of processes that have ended away from them.
 local function void_claims(self)
   for _, row in ipairs(self.db:rows "SELECT DISTINCT worker FROM trials WHERE state = 'running'") do
+    if type(row.worker) ~= "string" then raise_damaged(self) end
     if not lives(self, row.worker) then
       self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", row.worker)
     end
@@ -321,7 +348,7 @@ end
 
 local function interrupted_trial(self)
   for row in self.db:each "SELECT * FROM trials WHERE state = 'interrupted' ORDER BY number" do
-    if not is_busy(self:folder(row.number)) then return trial_of(row) end
+    if not is_busy(self:folder(row.number)) then return trial_of(self, row) end
   end
 end
 
@@ -344,7 +371,7 @@ local function new_trial(self)
   local history = self.sweep.method == "bayes" and self:trials() or {}
   local parameters = encode_values(self.sampler:values(number + 1, history))
   self.db:run("INSERT INTO trials (number, state, parameters) VALUES (?, 'interrupted', ?)", number, parameters)
-  return trial_of{number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0}
+  return trial_of(self, {number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0})
 end
 
 local function claim(self)
@@ -384,20 +411,20 @@ end
 
 -- ---- looking ------------------------------------------------------------------------------------
 
-local function trials_of(rows)
-  for _, row in ipairs(rows) do trial_of(row) end
+local function trials_of(self, rows)
+  for _, row in ipairs(rows) do trial_of(self, row) end
   return rows
 end
 
 --- study:trials([state]) -> list of all trials, or of those in a state, by number
 function Study:trials(state)
-  if not state then return trials_of(ask(self, "SELECT * FROM trials ORDER BY number")) end
-  return trials_of(ask(self, "SELECT * FROM trials WHERE state = ? ORDER BY number", state))
+  if not state then return trials_of(self, ask(self, "SELECT * FROM trials ORDER BY number")) end
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE state = ? ORDER BY number", state))
 end
 
 --- study:recent(count) -> list of the trials that ended last, the latest first
 function Study:recent(count)
-  return trials_of(ask(self, "SELECT * FROM trials WHERE ended IS NOT NULL " ..
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE ended IS NOT NULL " ..
     "ORDER BY ended DESC, number DESC LIMIT ?", count))
 end
 
@@ -405,7 +432,7 @@ end
 function Study:best()
   if not self.sweep.metric then return nil end
   local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
-  return trials_of(ask(self, "SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
     "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
 end
 
@@ -414,6 +441,7 @@ end
 function Study:counts()
   local counts = {finished = 0, failed = 0, stopped = 0, running = 0, interrupted = 0, total = self.sampler:count()}
   for _, row in ipairs(ask(self, "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state")) do
+    if not STATES[row.state] then raise_damaged(self) end
     counts[row.state] = row.n
     if row.state == "finished" then counts.seconds = row.s end
   end

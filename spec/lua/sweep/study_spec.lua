@@ -274,9 +274,47 @@ describe("a study", function()
 
     it("refuses a damaged record", function()
       open():close()
-      for _, text in ipairs{"{", "[]", '{"number": 0}', '{"number": "0", "state": "finished", "parameters": "[]"}'} do
+      local function refuse(text)
         experiment.write(path .. "/records/0.json", text)
         assert.equal(path .. "/records/0.json: is damaged", refused{rebuild = true})
+      end
+      local good = {number = 0, state = "finished", parameters = "[]", kills = 0, seconds = 1.5}
+      for _, text in ipairs{"{", "[]", '{"number": 0}'} do refuse(text) end
+      for key, values in pairs{
+        number = {"0", 1, -1, 0.5}, state = {"lost", 1}, parameters = {"1", "[1]", '[{"value":1}]', '{"x":1}', {}},
+        kills = {"1", 0.5, {}}, seconds = {"1", {}}, ended = {"x"}, metric = {"x", {}}, problem = {1, {}},
+      } do
+        for _, value in ipairs(values) do
+          local row = {[key] = value}
+          for name, kept in pairs(good) do row[name] = row[name] or kept end
+          refuse(json.encode(row))
+        end
+      end
+      experiment.write(path .. "/records/0.json", json.encode(good))
+      open{rebuild = true}:close()
+    end)
+
+    it("refuses rows that are no trials", function()
+      for _, change in ipairs{
+        "state = 'running', worker = NULL", "state = 'lost'", "parameters = 'x'", "parameters = '{\"x\":1}'",
+        "parameters = '[1]'", "kills = 'x'", "seconds = 'x'", "metric = 'x'", "ended = 'x'",
+      } do
+        local one <close> = open()
+        one:release(one:claim(), "interrupted")
+        do
+          local db <close> = core.sqlite.open(path .. "/study.db", "write")
+          db:run("UPDATE trials SET " .. change)
+        end
+        local ok, problem = pcall(function()
+          one:trials()
+          one:counts()
+          one:claim()
+        end)
+        assert.is_false(ok, change)
+        assert.same({2, path .. "/study.db: is damaged (the same command with --rebuild makes it again from records/)"},
+          {problem.status, problem.message})
+        one:close()
+        experiment.remove_folder(path)
       end
     end)
   end)
