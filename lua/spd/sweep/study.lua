@@ -493,6 +493,9 @@ function Study:close()
   if not ok and problem.kind ~= "busy" then error(problem, 0) end
 end
 
-Study.__close = Study.close
+-- What ends a sweep is told, not what it leads to here.
+function Study:__close(problem)
+  if problem then pcall(self.close, self) else self:close() end
+end
 
 return study

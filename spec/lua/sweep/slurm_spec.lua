@@ -140,6 +140,13 @@ study: FOLDER/study
     assert.is_false(posix.is_directory(folder .. "/study"))
   end)
 
+  it("keeps the study of a job that may run, though sbatch names no number", function()
+    local status, text, message = submit 'echo "Submitted batch job 17"; echo "sbatch: be patient" >&2'
+    assert.same({0, "study: " .. folder .. "/study\n",
+      "spdlua: warning: sbatch named no job: Submitted batch job 17; be patient\n"}, {status, text, message})
+    assert.is_true(posix.is_file(folder .. "/study/slurm.sh"))
+  end)
+
   it("says in a line what sbatch said, and leaves nothing", function()
     local status, _, message = submit [[
       [ "$1" = --version ] && exit
