@@ -180,6 +180,18 @@ describe("experiments/sweep.lua", function()
     assert.same({"failed", "failed", "failed"}, states())
   end)
 
+  it("keeps no metric that is not finite", function()
+    local file = sweep.trivial(folder, nil, [[
+      local x = os.getenv("SPDLUA_OVERRIDES"):match "x=(%d)"
+      local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/summary.json", "w")
+      file:write(('{"score": %s}'):format(({"1", "1e999", "NaN"})[tonumber(x)]))
+    ]])
+    assert.equal(0, (sweep.run(file, "--out", out)))
+    local metrics = {}
+    for _, row in ipairs(rows()) do metrics[row.number] = row.metric end
+    assert.same({[0] = 1}, metrics)
+  end)
+
   it("warns of a metric that no trial reports, and names the nearest, in whatever order its words are", function()
     local file = sweep.trivial(folder, "method: grid\nmetric: {name: total_score}\nparameters: {x: {value: 1}}", [[
 local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/metrics.jsonl", "w")
