@@ -1,6 +1,7 @@
 -- A study that several processes share: who has a trial, what becomes of it, and what the folder may hold.
 local experiment = require "spec.support.experiment"
 local core = require "spd.core"
+local interrupts = require "spd.interrupts"
 local json = require "spd.json"
 local study_module = require "spd.sweep.study"
 local posix = core.posix
@@ -119,6 +120,16 @@ describe("a study", function()
     locked:close()
     local other <close> = open()
     assert.equal(1, other:claim().number)
+  end)
+
+  it("waits for the database no longer than until Ctrl-C to claim a trial", function()
+    local one <close> = open()
+    local guard <close> = interrupts.catch()
+    posix.run{"kill", "-INT", tostring(posix.pid())}
+    local locked <close> = lock_database(one, 100)
+    assert.is_nil(one:claim())
+    locked:run "ROLLBACK"
+    assert.same({{}, "table"}, {one:trials(), type(guard)})
   end)
 
   it("gives back what a process has claimed when that leaves", function()
@@ -295,16 +306,14 @@ describe("a study", function()
     end)
 
     it("refuses rows that are no trials", function()
+      local one <close> = open()
+      one:release(one:claim(), "interrupted")
+      local db <close> = core.sqlite.open(path .. "/study.db", "write")
       for _, change in ipairs{
         "state = 'running', worker = NULL", "state = 'lost'", "parameters = 'x'", "parameters = '{\"x\":1}'",
         "parameters = '[1]'", "kills = 'x'", "seconds = 'x'", "metric = 'x'", "ended = 'x'",
       } do
-        local one <close> = open()
-        one:release(one:claim(), "interrupted")
-        do
-          local db <close> = core.sqlite.open(path .. "/study.db", "write")
-          db:run("UPDATE trials SET " .. change)
-        end
+        db:run("UPDATE trials SET " .. change)
         local ok, problem = pcall(function()
           one:trials()
           one:counts()
@@ -313,8 +322,9 @@ describe("a study", function()
         assert.is_false(ok, change)
         assert.same({2, path .. "/study.db: is damaged (the same command with --rebuild makes it again from records/)"},
           {problem.status, problem.message})
-        one:close()
-        experiment.remove_folder(path)
+        db:run("UPDATE trials SET state = 'interrupted', parameters = '[]', kills = 0, seconds = 0, metric = NULL, " ..
+          "ended = NULL")
+        assert.same({{}}, {one:trials()[1].values})
       end
     end)
   end)
