@@ -239,14 +239,6 @@ local function open_database(self)
   if self.journal == "delete" then leave_wal(self) end
 end
 
--- A database that is new, or was emptied, would begin trials again that have been. Only within a transaction, as a
--- record is written before its row.
-local function check_is_filled(self)
-  if #self.db:rows "SELECT 1 FROM trials LIMIT 1" == 0 and #records(self) > 0 then
-    errors.raise(2, self:path "study.db", "has no trials, but records/ has", REBUILD)
-  end
-end
-
 local function read_record(self, name)
   local path = self:path "records/" .. name
   local row = json.decode(files.read(path))
@@ -255,6 +247,16 @@ local function read_record(self, name)
   if not ok then errors.raise(2, path, "is damaged") end
   if not ENDED[row.state] then row.state = "interrupted" end
   return row
+end
+
+-- A database that is new, or was emptied, would begin trials again that have been. One record of a trial that has not
+-- ended may be there before its row: its process was killed in between. Only within a transaction, as processes that
+-- live write both in one.
+local function check_is_filled(self)
+  local names = records(self)
+  if #names == 0 or #self.db:rows "SELECT 1 FROM trials LIMIT 1" > 0 then return end
+  if #names == 1 and not ENDED[read_record(self, names[1]).state] then return end
+  errors.raise(2, self:path "study.db", "has no trials, but records/ has", REBUILD)
 end
 
 local function insert(db, row)
@@ -280,11 +282,13 @@ local function rebuild(self)
   end
   tidy_records(self)
   local path = self:path "study.db"
-  local new = ("%s.%d.tmp"):format(path, posix.pid())
-  local guard <close> = setmetatable({}, {__close = function()
+  local new = path .. ".tmp"
+  local function remove_new()
     os.remove(new)
     os.remove(new .. "-journal")
-  end})
+  end
+  remove_new() -- of one that was killed
+  local guard <close> = setmetatable({}, {__close = remove_new})
   fill(self, new)
   for _, suffix in ipairs{"-journal", "-wal", "-shm"} do os.remove(path .. suffix) end
   local renamed, reason = posix.rename(new, path)

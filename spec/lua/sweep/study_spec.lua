@@ -264,6 +264,17 @@ describe("a study", function()
       end
     end)
 
+    it("goes on where the first process was killed between a trial's record and its row", function()
+      do
+        local one <close> = open()
+        one:claim()
+      end
+      for _, name in ipairs{"study.db", "study.db-wal", "study.db-shm"} do os.remove(path .. "/" .. name) end
+      experiment.write(path .. "/study.db", "")
+      local one <close> = open()
+      assert.equal(0, one:claim().number)
+    end)
+
     it("leaves the database as it is when it cannot be made again", function()
       do
         local one <close> = open()
