@@ -82,21 +82,25 @@ local study <close> = study_module.open{
 }
 local readings = measured.readings(study)
 local display = board.new{study = study, readings = readings, quiet = options.quiet}
-local job
+local job, said
 do
   local undo <close> = setmetatable({}, {__close = function(_, problem)
-    if problem then study:discard() end
+    if problem then pcall(study.discard, study) end -- the sweep's own problem is the one to be told
   end})
   if submission then
-    job = slurm.submit(submission)
+    job, said = slurm.submit(submission)
   else
     worker.run{
       study = study, jobs = jobs, threads = threads, display = display, readings = readings, leave = options["no-wait"],
     }
   end
 end
-if job then
-  if not options.quiet then print(slurm.advice(submission, job)) end
+if submission then
+  if not job then
+    warn("sbatch named no job: " .. said)
+  elseif not options.quiet then
+    print(slurm.advice(submission, job))
+  end
   print("study: " .. directory)
   return
 end

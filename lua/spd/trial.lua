@@ -1,6 +1,7 @@
 --- What a process is told when it is a trial of a sweep, by its environment.
 --
---     SPDLUA_TRIAL       the trial's folder, which the sweep has made; a run that is in it already is gone on with
+--     SPDLUA_TRIAL       the trial's folder, its whole path, which the sweep has made; a run that is in it already is
+--                        gone on with
 --     SPDLUA_OVERRIDES   a JSON list of texts "key=value", values in YAML: what is swept, laid over the config
 --     SPDLUA_THREADS     how many threads to use
 --
@@ -8,6 +9,9 @@
 -- program that is none of ours can read the same variables: it finds its values in SPDLUA_OVERRIDES, and a metric that
 -- it writes into SPDLUA_TRIAL/summary.json or, while it runs, as lines {"step": N, "NAME": NUMBER} of
 -- SPDLUA_TRIAL/metrics.jsonl, is seen by the sweep.
+--
+-- A program may be run more than once for a trial: when it was ended before its time, and when the sweep was killed
+-- after the program's end, before that was written down. It finds in its folder what it has left there.
 local cli = require "spd.cli"
 local errors = require "spd.errors"
 local json = require "spd.json"
@@ -15,11 +19,16 @@ local posix = require("spd.core").posix
 
 local trial = {}
 
+-- The program may change its working directory.
+local function absolute(path)
+  return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path
+end
+
 --- trial.environment(folder, overrides, threads) -> table of environment variables
 -- What a trial's process is to be started with.
 function trial.environment(folder, overrides, threads)
   return {
-    SPDLUA_TRIAL = folder, SPDLUA_THREADS = tostring(threads), OMP_NUM_THREADS = tostring(threads),
+    SPDLUA_TRIAL = absolute(folder), SPDLUA_THREADS = tostring(threads), OMP_NUM_THREADS = tostring(threads),
     SPDLUA_OVERRIDES = json.encode(#overrides > 0 and overrides or json.empty_list),
   }
 end

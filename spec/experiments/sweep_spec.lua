@@ -119,6 +119,29 @@ describe("experiments/sweep.lua", function()
     assert.same({"finished", "finished", "finished"}, states())
   end)
 
+  it("after Ctrl-C waits no longer for a process that opens the study", function()
+    local file = sweep.trivial(folder)
+    assert(posix.make_directory(out))
+    local lock <close> = assert(posix.lock(out .. "/study.lock"))
+    assert.is_userdata(lock)
+    local worker = sweep.start(folder, file, "--out", out)
+    local function has_opened(path)
+      local files = "/proc/" .. worker.pid .. "/fd"
+      for _, name in ipairs(posix.list_directory(files) or {}) do
+        if posix.real_path(files .. "/" .. name) == path then return true end
+      end
+    end
+    while not has_opened(posix.real_path(out) .. "/study.lock") do posix.sleep(0.01) end
+    posix.run{"kill", "-INT", worker.pid}
+    local status, _, message
+    repeat
+      posix.sleep(0.01)
+      status, _, message = worker.program:poll()
+    until status
+    assert.same({130, "spdlua: interrupted: waited for " .. out .. "/study.lock (the same command goes on)\n"},
+      {status, message})
+  end)
+
   it("starts a trial again whose process was killed, but not for ever", function()
     local file = sweep.trivial(folder, "method: grid\nparameters: {x: {value: 1}}", [[
       local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/times", "a")
@@ -155,6 +178,18 @@ describe("experiments/sweep.lua", function()
     assert.matches("^spdlua: the first 3 trials failed: .*program%.lua:1: always %(all of it in .*/logs/2%.log%)\n$",
       message)
     assert.same({"failed", "failed", "failed"}, states())
+  end)
+
+  it("keeps no metric that is not finite", function()
+    local file = sweep.trivial(folder, nil, [[
+      local x = os.getenv("SPDLUA_OVERRIDES"):match "x=(%d)"
+      local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/summary.json", "w")
+      file:write(('{"score": %s}'):format(({"1", "1e999", "NaN"})[tonumber(x)]))
+    ]])
+    assert.equal(0, (sweep.run(file, "--out", out)))
+    local metrics = {}
+    for _, row in ipairs(rows()) do metrics[row.number] = row.metric end
+    assert.same({[0] = 1}, metrics)
   end)
 
   it("warns of a metric that no trial reports, and names the nearest, in whatever order its words are", function()

@@ -12,7 +12,9 @@ end
 describe("trial.read", function()
   it("reads what trial.environment has written", function()
     local environment = trial.environment("out/x/trials/3", {"lr=1e-3", 'name="a b"'}, 2)
-    assert.same({folder = "out/x/trials/3", overrides = {"lr=1e-3", 'name="a b"'}, threads = 2}, told(environment))
+    assert.same({folder = posix.working_directory() .. "/out/x/trials/3", overrides = {"lr=1e-3", 'name="a b"'},
+      threads = 2}, told(environment))
+    assert.equal("/x/trials/3", told(trial.environment("/x/trials/3", {}, 1)).folder)
     assert.same({}, told(trial.environment("out/x/trials/3", {}, 1)).overrides)
   end)
 

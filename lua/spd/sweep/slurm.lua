@@ -152,15 +152,18 @@ local function said(text)
   return (text:gsub("sbatch: ", ""):gsub("error: ", ""):gsub("%s+$", ""):gsub("%c+", "; "))
 end
 
---- slurm.submit(submission) -> job
--- Write the batch script, slurm.sh, into the study's folder and submit it. job: its number, as text.
+--- slurm.submit(submission) -> job, or nil and what sbatch said
+-- Write the batch script, slurm.sh, into the study's folder and submit it. job: its number, as text; nil where sbatch
+-- has taken it and named no number.
 function slurm.submit(submission)
   local path = submission.folder .. "/slurm.sh"
   files.make_directory(submission.folder .. "/logs")
   files.write(path, submission.text)
   local status, output, messages = posix.run(submission.command)
-  local job = status == 0 and output:match "^%d+"
-  if job then return job end
+  if status == 0 then
+    local job = output:match "^%d+"
+    return job, not job and said(output .. messages) or nil
+  end
   os.remove(path)
   errors.raise(1, "sbatch", status and said(messages) or output)
 end

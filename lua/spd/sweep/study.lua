@@ -16,6 +16,7 @@ local core = require "spd.core"
 local database = require "spd.database"
 local errors = require "spd.errors"
 local files = require "spd.files"
+local interrupts = require "spd.interrupts"
 local json = require "spd.json"
 local values_module = require "spd.sweep.values"
 local posix = core.posix
@@ -41,6 +42,11 @@ CREATE TABLE trials (
 CREATE INDEX trials_by_state ON trials (state);
 ]]
 local REBUILD = "the same command with --rebuild makes it again from records/"
+local WORKER = "^%d+%-%x+$" -- names of files in workers/: a process, and a random number
+local RECORD = "^(%d+)%.json$"
+local HALF_RECORD = "^%d+%.json%..*%.tmp$"
+local LOG = "^%d+%.log$"
+local STATES = {running = true, interrupted = true, finished = true, failed = true, stopped = true}
 local ENDED = {finished = true, failed = true, stopped = true}
 
 -- ---- rows ---------------------------------------------------------------------------------------
@@ -51,8 +57,32 @@ local function encode_values(values)
   return json.encode(#list > 0 and list or json.empty_list)
 end
 
-local function trial_of(row)
-  row.values = json.decode(row.parameters) or {}
+-- The values that the text of a row's parameters lists, or nil where it is no list of {key, value}.
+local function values_of(text)
+  local list = type(text) == "string" and json.decode(text)
+  if type(list) ~= "table" then return nil end
+  local count = 0
+  for _, item in pairs(list) do
+    if type(item) ~= "table" or type(item.key) ~= "string" then return nil end
+    count = count + 1
+  end
+  return count == #list and list or nil
+end
+
+local function is_optional(value, kind) return value == nil or type(value) == kind end
+
+-- Whether a row, of the database or a record, is that of a trial; its worker apart.
+local function is_row(row)
+  return STATES[row.state] and math.type(row.number) == "integer" and row.number >= 0
+    and math.type(row.kills) == "integer" and type(row.seconds) == "number" and is_optional(row.ended, "number")
+    and is_optional(row.metric, "number") and is_optional(row.problem, "string")
+end
+
+local function raise_damaged(self) errors.raise(2, self:path "study.db", "is damaged", REBUILD) end
+
+local function trial_of(self, row)
+  row.values = values_of(row.parameters)
+  if not row.values or not is_row(row) then raise_damaged(self) end
   return row
 end
 
@@ -74,16 +104,35 @@ local function record(self, trial)
   } .. "\n")
 end
 
+-- ---- patience -----------------------------------------------------------------------------------
+
+-- What work() returns. Where the database was locked for long, as on a slow network folder, it is done again; give_up()
+-- tells when not any more: then nil is returned.
+local function patiently(work, give_up)
+  while true do
+    local results = table.pack(pcall(work))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    if type(results[2]) ~= "table" or results[2].kind ~= "busy" then error(results[2], 0) end
+    if give_up and give_up() then return nil end
+  end
+end
+
+-- The rows of a question about the study.
+local function ask(self, sql, ...)
+  local values = table.pack(...)
+  return patiently(function() return self.db:rows(sql, table.unpack(values, 1, values.n)) end)
+end
+
 -- ---- processes ----------------------------------------------------------------------------------
 
 local function worker_path(self, name) return self:path "workers/" .. name end
 
--- Whether the process of that name lives. What one that has ended leaves is removed. Only within a transaction, so that
--- no process is just about to lock its file.
+-- Whether the process of that name lives. What one that has ended leaves is removed, and nothing that has another kind
+-- of name. Only within a transaction, so that no process is just about to lock its file.
 local function lives(self, name)
   local path = worker_path(self, name)
   if name == self.worker then return true end
-  if not posix.is_file(path) then return false end
+  if not name:find(WORKER) or not posix.is_file(path) then return false end
   local lock <close>, message = posix.try_lock(path)
   if not lock and message then errors.raise(1, path, message) end
   if not lock then return true end
@@ -100,10 +149,26 @@ local function others(self)
   return names
 end
 
--- From now on this process has a name and lives. Records are only written within transactions, as this is one.
+-- Remove records that killed processes have left half-written. Only within a transaction, as records are written.
+local function tidy_records(self)
+  for _, name in ipairs(files.list(self:path "records")) do
+    if name:find(HALF_RECORD) then os.remove(self:path "records/" .. name) end
+  end
+end
+
+-- The names of all records.
+local function records(self)
+  local names = {}
+  for _, name in ipairs(files.list(self:path "records")) do
+    if name:find(RECORD) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- From now on this process has a name and lives. Only within a transaction.
 local function register(self)
   others(self)
-  files.tidy(self:path "records")
+  tidy_records(self)
   local name
   repeat
     name = ("%d-%08x"):format(posix.pid(), math.random(0, 0xffffffff))
@@ -116,18 +181,27 @@ end
 -- ---- opening ------------------------------------------------------------------------------------
 
 local FOLDERS = {"records", "trials", "logs", "workers"}
-local DATABASE = {"study.db", "study.db-wal", "study.db-shm"}
+local DATABASE = {"study.db", "study.db-journal", "study.db-wal", "study.db-shm"}
 
--- The folder is empty, or has been made for the same sweep file. Nothing is written into any other.
+-- What a study without a database may still hold; one that has only begun holds study.lock alone.
+local OURS = {
+  ["study.lock"] = true, ["sweep.yaml"] = true, ["slurm.sh"] = true, ["ranking.md"] = true, figures = true,
+  records = true, trials = true, logs = true, workers = true,
+}
+
+-- The folder is empty, or has been made for the same sweep file. Nothing is written into any other: an equal sweep.yaml
+-- may also lie where somebody keeps other things.
 local function check_folder(self, text)
   local copy = self:path "sweep.yaml"
-  if posix.is_file(copy) then
-    if files.read(copy) == text then return end
+  local has_copy = posix.is_file(copy)
+  if has_copy and files.read(copy) ~= text then
     errors.raise(2, self.directory, ("is the study of another sweep file: its sweep.yaml is not %s"):format(
       self.sweep.path), "--out names another folder")
   end
+  if has_copy and (posix.is_file(self:path "study.db") or posix.is_file(self:path "study.lock")) then return end
   for _, name in ipairs(files.list(self.directory)) do
-    if name ~= "study.lock" and not name:match("^sweep%.yaml%..*%.tmp$") then
+    local ours = has_copy and OURS[name] or name == "study.lock"
+    if not ours and not name:match("^sweep%.yaml%..*%.tmp$") then
       errors.raise(2, self.directory, "is not empty, and no study: it holds " .. name, "--out names another folder")
     end
   end
@@ -151,46 +225,75 @@ local function leave_wal(self)
   self.db:run "PRAGMA journal_mode = delete"
 end
 
+local function open_file(path, journal)
+  return database.open{
+    path = path, version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD, journal = journal,
+  }
+end
+
 local function open_database(self)
-  if not posix.is_file(self:path "study.db") and #files.list(self:path "records") > 0 then
+  if not posix.is_file(self:path "study.db") and #records(self) > 0 then
     errors.raise(2, self:path "study.db", "is missing", REBUILD)
   end
-  self.db = database.open{
-    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", rebuild = REBUILD,
-    journal = self.journal,
-  }
+  self.db = open_file(self:path "study.db", self.journal)
   if self.journal == "delete" then leave_wal(self) end
 end
 
-local function read_record(path)
+local function read_record(self, name)
+  local path = self:path "records/" .. name
   local row = json.decode(files.read(path))
-  local ok = type(row) == "table" and type(row.state) == "string" and type(row.parameters) == "string"
-    and math.type(row.number) == "integer"
+  local ok = type(row) == "table" and is_row(row) and values_of(row.parameters)
+    and row.number == math.tointeger(tonumber(name:match(RECORD)))
   if not ok then errors.raise(2, path, "is damaged") end
   if not ENDED[row.state] then row.state = "interrupted" end
   return row
 end
 
--- Make the database again from what is written beside it.
+-- A database that is new, or was emptied, would begin trials again that have been. One record of a trial that has not
+-- ended may be there before its row: its process was killed in between. Only within a transaction, as processes that
+-- live write both in one.
+local function check_is_filled(self)
+  local names = records(self)
+  if #names == 0 or #self.db:rows "SELECT 1 FROM trials LIMIT 1" > 0 then return end
+  if #names == 1 and not ENDED[read_record(self, names[1]).state] then return end
+  errors.raise(2, self:path "study.db", "has no trials, but records/ has", REBUILD)
+end
+
+local function insert(db, row)
+  db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
+    "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills, row.seconds, row.ended, row.metric,
+    row.problem)
+end
+
+-- Make a database from the records.
+local function fill(self, path)
+  local db <close> = open_file(path, "delete")
+  database.transaction(db, function()
+    for _, name in ipairs(records(self)) do insert(db, read_record(self, name)) end
+  end)
+end
+
+-- Make the database again from what is written beside it, and put it in the place of the old one at once. A journal of
+-- that would be taken for the new one's.
 local function rebuild(self)
   local living = others(self)
   if #living > 0 then
     errors.raise(2, self.directory, ("%d other processes work on the study"):format(#living), "end them first")
   end
-  for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
-  files.tidy(self:path "records")
-  local rows = {}
-  for i, name in ipairs(files.list(self:path "records")) do rows[i] = read_record(self:path "records/" .. name) end
-  self.db = database.open{
-    path = self:path "study.db", version = VERSION, schema = SCHEMA, what = "the study", journal = "delete",
-  }
-  database.transaction(self.db, function()
-    for _, row in ipairs(rows) do
-      self.db:run("INSERT INTO trials (number, state, parameters, kills, seconds, ended, metric, problem) VALUES " ..
-        "(?, ?, ?, ?, ?, ?, ?, ?)", row.number, row.state, row.parameters, row.kills or 0, row.seconds or 0, row.ended,
-        row.metric, row.problem)
-    end
-  end)
+  tidy_records(self)
+  local path = self:path "study.db"
+  local new = path .. ".tmp"
+  local function remove_new()
+    os.remove(new)
+    os.remove(new .. "-journal")
+  end
+  remove_new() -- of one that was killed
+  local guard <close> = setmetatable({}, {__close = remove_new})
+  fill(self, new)
+  for _, suffix in ipairs{"-journal", "-wal", "-shm"} do os.remove(path .. suffix) end
+  local renamed, reason = posix.rename(new, path)
+  if not renamed then errors.raise(1, path, reason) end
+  self.db = open_file(path)
 end
 
 --- study.open{directory =, sweep =, text =, sampler = [, rebuild = true] [, network = true]} -> study
@@ -209,15 +312,20 @@ function study.open(settings)
   local lock <close> = self:lock()
   take_folder(self, settings.text)
   if settings.rebuild then rebuild(self) else open_database(self) end
-  database.transaction(self.db, function() register(self) end)
+  database.transaction(self.db, function()
+    check_is_filled(self)
+    register(self)
+  end)
   return self
 end
 
 --- study:lock() -> lock
 -- Wait until no other process opens the study or writes its results, and keep others from it until the lock is closed.
+-- An interrupt ends the wait.
 function Study:lock()
   local path = self:path "study.lock"
   local lock, message = posix.lock(path)
+  if not lock and interrupts.pending() then interrupts.stop("waited for " .. path, "the same command goes on") end
   if not lock then errors.raise(1, path, message) end
   return lock
 end
@@ -227,6 +335,7 @@ end
 -- Take the trials of processes that have ended away from them.
 local function void_claims(self)
   for _, row in ipairs(self.db:rows "SELECT DISTINCT worker FROM trials WHERE state = 'running'") do
+    if type(row.worker) ~= "string" then raise_damaged(self) end
     if not lives(self, row.worker) then
       self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", row.worker)
     end
@@ -243,7 +352,7 @@ end
 
 local function interrupted_trial(self)
   for row in self.db:each "SELECT * FROM trials WHERE state = 'interrupted' ORDER BY number" do
-    if not is_busy(self:folder(row.number)) then return trial_of(row) end
+    if not is_busy(self:folder(row.number)) then return trial_of(self, row) end
   end
 end
 
@@ -266,53 +375,60 @@ local function new_trial(self)
   local history = self.sweep.method == "bayes" and self:trials() or {}
   local parameters = encode_values(self.sampler:values(number + 1, history))
   self.db:run("INSERT INTO trials (number, state, parameters) VALUES (?, 'interrupted', ?)", number, parameters)
-  return trial_of{number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0}
+  return trial_of(self, {number = number, state = "interrupted", parameters = parameters, kills = 0, seconds = 0})
+end
+
+local function claim(self)
+  void_claims(self)
+  local trial = interrupted_trial(self) or new_trial(self)
+  if not trial then return nil end
+  trial.state, trial.worker = "running", self.worker
+  record(self, trial)
+  self.db:run("UPDATE trials SET state = 'running', worker = ? WHERE number = ?", self.worker, trial.number)
+  return trial
 end
 
 --- study:claim() -> trial, or nil
 -- A trial for this process to run, {number =, values =, ...}: one that was interrupted, or a new one. Nil: there is
--- none now; study:is_complete() tells whether there may be one later.
+-- none now; study:is_complete() tells whether there may be one later. An interrupt ends waiting for the database.
 function Study:claim()
-  return database.transaction(self.db, function()
-    void_claims(self)
-    local trial = interrupted_trial(self) or new_trial(self)
-    if not trial then return nil end
-    trial.state, trial.worker = "running", self.worker
-    record(self, trial)
-    self.db:run("UPDATE trials SET state = 'running', worker = ? WHERE number = ?", self.worker, trial.number)
-    return trial
-  end)
+  return patiently(function()
+    return database.transaction(self.db, function() return claim(self) end)
+  end, interrupts.pending)
 end
 
 --- study:release(trial, state)
 -- A trial that this process has claimed is in this state now; its kills, seconds, metric and problem are kept with it.
+-- Waits as long as the database is locked: what has ended must not be lost.
 function Study:release(trial, state)
   trial.state, trial.worker = state, nil
   trial.ended = ENDED[state] and os.time() or nil
-  database.transaction(self.db, function()
-    record(self, trial)
-    self.db:run("UPDATE trials SET state = ?, worker = NULL, kills = ?, seconds = ?, ended = ?, metric = ?, " ..
-      "problem = ? WHERE number = ?", state, trial.kills, trial.seconds, trial.ended, trial.metric, trial.problem,
-      trial.number)
+  patiently(function()
+    database.transaction(self.db, function()
+      record(self, trial)
+      self.db:run("UPDATE trials SET state = ?, worker = NULL, kills = ?, seconds = ?, ended = ?, metric = ?, " ..
+        "problem = ? WHERE number = ?", state, trial.kills, trial.seconds, trial.ended, trial.metric, trial.problem,
+        trial.number)
+    end)
   end)
 end
 
 -- ---- looking ------------------------------------------------------------------------------------
 
-local function trials_of(rows)
-  for _, row in ipairs(rows) do trial_of(row) end
+local function trials_of(self, rows)
+  for _, row in ipairs(rows) do trial_of(self, row) end
   return rows
 end
 
 --- study:trials([state]) -> list of all trials, or of those in a state, by number
 function Study:trials(state)
-  if not state then return trials_of(self.db:rows "SELECT * FROM trials ORDER BY number") end
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE state = ? ORDER BY number", state))
+  if not state then return trials_of(self, ask(self, "SELECT * FROM trials ORDER BY number")) end
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE state = ? ORDER BY number", state))
 end
 
 --- study:recent(count) -> list of the trials that ended last, the latest first
 function Study:recent(count)
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE ended IS NOT NULL " ..
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE ended IS NOT NULL " ..
     "ORDER BY ended DESC, number DESC LIMIT ?", count))
 end
 
@@ -320,7 +436,7 @@ end
 function Study:best()
   if not self.sweep.metric then return nil end
   local order = self.sweep.metric.goal == "maximize" and "DESC" or "ASC"
-  return trials_of(self.db:rows("SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
+  return trials_of(self, ask(self, "SELECT * FROM trials WHERE state <> 'failed' AND metric IS NOT NULL " ..
     "ORDER BY metric " .. order .. ", number LIMIT 1"))[1]
 end
 
@@ -328,7 +444,8 @@ end
 -- Trials by state, how many there will be, nil where there is no end, and the mean seconds of the finished ones.
 function Study:counts()
   local counts = {finished = 0, failed = 0, stopped = 0, running = 0, interrupted = 0, total = self.sampler:count()}
-  for _, row in ipairs(self.db:rows "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state") do
+  for _, row in ipairs(ask(self, "SELECT state, COUNT(*) AS n, AVG(seconds) AS s FROM trials GROUP BY state")) do
+    if not STATES[row.state] then raise_damaged(self) end
     counts[row.state] = row.n
     if row.state == "finished" then counts.seconds = row.s end
   end
@@ -337,7 +454,7 @@ end
 
 --- study:is_complete() -> whether all trials that were begun have ended
 function Study:is_complete()
-  return #self.db:rows "SELECT 1 FROM trials WHERE state IN ('running', 'interrupted') LIMIT 1" == 0
+  return #ask(self, "SELECT 1 FROM trials WHERE state IN ('running', 'interrupted') LIMIT 1") == 0
 end
 
 -- ---- the end ------------------------------------------------------------------------------------
@@ -355,8 +472,10 @@ function Study:discard()
     return
   end
   self:close()
-  for _, folder in ipairs{"records", "logs", "workers"} do
-    for _, name in ipairs(files.list(self:path(folder))) do os.remove(self:path(folder) .. "/" .. name) end
+  for folder, pattern in pairs{records = RECORD, logs = LOG, workers = WORKER} do
+    for _, name in ipairs(files.list(self:path(folder))) do
+      if name:find(pattern) then os.remove(self:path(folder) .. "/" .. name) end
+    end
     posix.remove_directory(self:path(folder))
   end
   for _, name in ipairs(DATABASE) do os.remove(self:path(name)) end
@@ -368,13 +487,19 @@ end
 -- Leave the study: what this process has claimed goes back. Can be called again.
 function Study:close()
   if not self.held then return end
-  self.db:run("UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", self.worker)
+  -- Where the database is locked for long the claims end with the lock of this process.
+  local ok, problem = pcall(self.db.run, self.db,
+    "UPDATE trials SET state = 'interrupted', worker = NULL WHERE worker = ?", self.worker)
   os.remove(worker_path(self, self.worker))
   self.held:close()
   self.db:close()
   self.held = nil
+  if not ok and problem.kind ~= "busy" then error(problem, 0) end
 end
 
-Study.__close = Study.close
+-- What ends a sweep is told, not what it leads to here.
+function Study:__close(problem)
+  if problem then pcall(self.close, self) else self:close() end
+end
 
 return study

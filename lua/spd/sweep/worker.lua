@@ -79,13 +79,19 @@ local function count_failure(self, trial)
     self.study:log(trial.number))
 end
 
+-- The metric that a trial has reached, nil for none: infinities and NaN are none, which could not be ranked.
+local function metric_of(study, trial)
+  local metric = study.sweep.metric
+  local value = metric and measured.numbers(study:folder(trial.number))[metric.name]
+  return value and value - value == 0 and value or nil
+end
+
 local function finish(self, job, status)
   local study, trial = self.study, job.trial
   trial.seconds = trial.seconds + posix.monotonic_time() - job.started
   local state = state_of(self, job, status)
   if REFUSED[status] and study:counts().finished == 0 then return refuse(self, trial) end
-  local metric = study.sweep.metric
-  trial.metric = metric and measured.numbers(study:folder(trial.number))[metric.name]
+  trial.metric = metric_of(study, trial)
   if state ~= "failed" then
     trial.problem = nil
     os.remove(study:log(trial.number))

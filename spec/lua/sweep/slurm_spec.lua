@@ -123,7 +123,7 @@ study: FOLDER/study
     run_here()
     assert.equal("wal", journal())
     do
-      local worker <close> = assert(posix.try_lock(folder .. "/study/workers/another"))
+      local worker <close> = assert(posix.try_lock(folder .. "/study/workers/1-0a"))
       assert.is_userdata(worker)
       local status, _, message = submit "echo 17"
       assert.same({2, ("spdlua: %s/study: other processes work on the study (end them first)\n"):format(
@@ -138,6 +138,13 @@ study: FOLDER/study
     assert.same({2, "spdlua: sbatch: No such file or directory (--slurm needs a machine that submits jobs to Slurm)\n"},
       {status, message})
     assert.is_false(posix.is_directory(folder .. "/study"))
+  end)
+
+  it("keeps the study of a job that may run, though sbatch names no number", function()
+    local status, text, message = submit 'echo "Submitted batch job 17"; echo "sbatch: be patient" >&2'
+    assert.same({0, "study: " .. folder .. "/study\n",
+      "spdlua: warning: sbatch named no job: Submitted batch job 17; be patient\n"}, {status, text, message})
+    assert.is_true(posix.is_file(folder .. "/study/slurm.sh"))
   end)
 
   it("says in a line what sbatch said, and leaves nothing", function()

@@ -1,6 +1,7 @@
 -- A study that several processes share: who has a trial, what becomes of it, and what the folder may hold.
 local experiment = require "spec.support.experiment"
 local core = require "spd.core"
+local interrupts = require "spd.interrupts"
 local json = require "spd.json"
 local study_module = require "spd.sweep.study"
 local posix = core.posix
@@ -40,7 +41,7 @@ describe("a study", function()
   -- A claim as a process leaves it that is killed: in the database, without a lock.
   local function kill_claims()
     local db <close> = core.sqlite.open(path .. "/study.db", "write")
-    db:run "UPDATE trials SET worker = 'ended' WHERE state = 'running'"
+    db:run "UPDATE trials SET worker = '1-0e' WHERE state = 'running'"
   end
 
   it("gives each trial to one process, with values that stay", function()
@@ -91,6 +92,46 @@ describe("a study", function()
     assert.equal(0, one:claim().number)
   end)
 
+  -- Until it has been asked so often, the study finds its database locked.
+  local function lock_database(one, times)
+    local locked, asked = core.sqlite.open(path .. "/study.db", "write"), 0
+    locked:run "BEGIN IMMEDIATE"
+    local db = one.db
+    db:run "PRAGMA busy_timeout = 0"
+    one.db = setmetatable({close = function() db:close() end, run = function(_, sql, ...)
+      asked = asked + (sql:find "^BEGIN" and 1 or 0)
+      if asked == times then locked:close() end
+      return db:run(sql, ...)
+    end}, {__index = function(_, name) return function(_, ...) return db[name](db, ...) end end})
+    return locked
+  end
+
+  it("waits where the database is locked for long, and loses no trial", function()
+    local one <close> = open()
+    lock_database(one, 3)
+    local trial = one:claim()
+    assert.equal(0, trial.number)
+    lock_database(one, 3)
+    one:release(trial, "finished")
+    assert.equal(1, one:counts().finished)
+    one:claim()
+    local locked = lock_database(one, 100)
+    one:close()
+    locked:close()
+    local other <close> = open()
+    assert.equal(1, other:claim().number)
+  end)
+
+  it("waits for the database no longer than until Ctrl-C to claim a trial", function()
+    local one <close> = open()
+    local guard <close> = interrupts.catch()
+    posix.run{"kill", "-INT", tostring(posix.pid())}
+    local locked <close> = lock_database(one, 100)
+    assert.is_nil(one:claim())
+    locked:run "ROLLBACK"
+    assert.same({{}, "table"}, {one:trials(), type(guard)})
+  end)
+
   it("gives back what a process has claimed when that leaves", function()
     local one <close>, other = open(), open()
     other:claim()
@@ -102,11 +143,29 @@ describe("a study", function()
 
   it("removes what killed processes have left when another one comes", function()
     open():close()
-    experiment.write(path .. "/workers/ended", "")
+    experiment.write(path .. "/workers/1-0e", "")
     experiment.write(path .. "/records/0.json.77.tmp", "")
     local one <close> = open()
     assert.same({one.worker}, experiment.names_in(path .. "/workers"))
     assert.same({}, experiment.names_in(path .. "/records"))
+  end)
+
+  it("removes no file of others, whatever the database says", function()
+    local one <close>, other = open(), open()
+    for _, name in ipairs{"workers/notes", "records/notes.tmp", "kept"} do experiment.write(path .. "/" .. name, "") end
+    for _, worker in ipairs{"notes", "../kept", "", "/"} do
+      other:claim()
+      do
+        local db <close> = core.sqlite.open(path .. "/study.db", "write")
+        db:run("UPDATE trials SET worker = ? WHERE state = 'running'", worker)
+      end
+      assert.equal(0, one:claim().number)
+    end
+    other:close()
+    open():close()
+    for _, name in ipairs{"workers/notes", "records/notes.tmp", "kept"} do
+      assert.is_true(posix.is_file(path .. "/" .. name))
+    end
   end)
 
   it("knows the best trial by the goal of the metric, failed ones apart", function()
@@ -162,6 +221,16 @@ describe("a study", function()
       assert.equal(folder .. "/notes: is not a folder", refused{directory = folder .. "/notes"})
     end)
 
+    it("refuses a folder of other things, where the sweep file may lie, but not what is left of a study", function()
+      for _, name in ipairs{"sweep.yaml", "notes"} do experiment.write(folder .. "/" .. name, "method: grid\n") end
+      assert.matches("is not empty, and no study: it holds notes", refused{directory = folder})
+      assert.same({"notes", "sweep.yaml"}, experiment.names_in(folder))
+      os.remove(folder .. "/notes")
+      open{directory = folder}:close()
+      for _, name in ipairs{"study.db", "study.lock"} do os.remove(folder .. "/" .. name) end
+      open{directory = folder}:close()
+    end)
+
     it("refuses a database of a newer version", function()
       open():close()
       do
@@ -182,7 +251,7 @@ describe("a study", function()
         one:release(trial, "failed")
         one:claim()
       end
-      for _, damage in ipairs{"not a database, but some text that is long enough to be looked at", false} do
+      for _, damage in ipairs{"not a database, but some text that is long enough to be looked at", "", false} do
         for _, name in ipairs{"study.db", "study.db-wal", "study.db-shm"} do os.remove(path .. "/" .. name) end
         if damage then experiment.write(path .. "/study.db", damage:rep(100)) end
         assert.matches("study%.db: .*%(the same command with %-%-rebuild makes it again from records/%)$", refused())
@@ -195,6 +264,30 @@ describe("a study", function()
       end
     end)
 
+    it("goes on where the first process was killed between a trial's record and its row", function()
+      do
+        local one <close> = open()
+        one:claim()
+      end
+      for _, name in ipairs{"study.db", "study.db-wal", "study.db-shm"} do os.remove(path .. "/" .. name) end
+      experiment.write(path .. "/study.db", "")
+      local one <close> = open()
+      assert.equal(0, one:claim().number)
+    end)
+
+    it("leaves the database as it is when it cannot be made again", function()
+      do
+        local one <close> = open()
+        one:release(one:claim(), "finished")
+      end
+      experiment.write(path .. "/records/1.json", "{")
+      refused{rebuild = true}
+      os.remove(path .. "/records/1.json")
+      local one <close> = open()
+      assert.equal("finished", one:trials()[1].state)
+      for _, name in ipairs(experiment.names_in(path)) do assert.is_nil(name:find "%.tmp") end
+    end)
+
     it("refuses to make the database again while another process works", function()
       local one <close> = open()
       assert.equal(path .. ": 1 other processes work on the study (end them first)", refused{rebuild = true})
@@ -203,9 +296,46 @@ describe("a study", function()
 
     it("refuses a damaged record", function()
       open():close()
-      for _, text in ipairs{"{", "[]", '{"number": 0}', '{"number": "0", "state": "finished", "parameters": "[]"}'} do
+      local function refuse(text)
         experiment.write(path .. "/records/0.json", text)
         assert.equal(path .. "/records/0.json: is damaged", refused{rebuild = true})
+      end
+      local good = {number = 0, state = "finished", parameters = "[]", kills = 0, seconds = 1.5}
+      for _, text in ipairs{"{", "[]", '{"number": 0}'} do refuse(text) end
+      for key, values in pairs{
+        number = {"0", 1, -1, 0.5}, state = {"lost", 1}, parameters = {"1", "[1]", '[{"value":1}]', '{"x":1}', {}},
+        kills = {"1", 0.5, {}}, seconds = {"1", {}}, ended = {"x"}, metric = {"x", {}}, problem = {1, {}},
+      } do
+        for _, value in ipairs(values) do
+          local row = {[key] = value}
+          for name, kept in pairs(good) do row[name] = row[name] or kept end
+          refuse(json.encode(row))
+        end
+      end
+      experiment.write(path .. "/records/0.json", json.encode(good))
+      open{rebuild = true}:close()
+    end)
+
+    it("refuses rows that are no trials", function()
+      local one <close> = open()
+      one:release(one:claim(), "interrupted")
+      local db <close> = core.sqlite.open(path .. "/study.db", "write")
+      for _, change in ipairs{
+        "state = 'running', worker = NULL", "state = 'lost'", "parameters = 'x'", "parameters = '{\"x\":1}'",
+        "parameters = '[1]'", "kills = 'x'", "seconds = 'x'", "metric = 'x'", "ended = 'x'",
+      } do
+        db:run("UPDATE trials SET " .. change)
+        local ok, problem = pcall(function()
+          one:trials()
+          one:counts()
+          one:claim()
+        end)
+        assert.is_false(ok, change)
+        assert.same({2, path .. "/study.db: is damaged (the same command with --rebuild makes it again from records/)"},
+          {problem.status, problem.message})
+        db:run("UPDATE trials SET state = 'interrupted', parameters = '[]', kills = 0, seconds = 0, metric = NULL, " ..
+          "ended = NULL")
+        assert.same({{}}, {one:trials()[1].values})
       end
     end)
   end)
