@@ -1,6 +1,7 @@
 -- experiments/runs.lua as people use it: on folders of runs, and with runs that write the index themselves.
 local core = require "spd.core"
 local experiment = require "spec.support.experiment"
+local folders = require "spd.runs.folders"
 local json = require "spd.json"
 local runs = require "spec.support.runs"
 local posix = core.posix
@@ -86,6 +87,20 @@ deep/twin  stopped      2     -           -     -
     assert.equal("kept", experiment.read(folder .. "/kept"))
     assert.is_true(posix.is_file(folder .. "/two/summary.json"))
     assert.equal("name\ndeep/twin\ntwo\n", answer("list", "--in", folder, "--columns", "name", "--sort", "name"))
+  end)
+
+  it("removes nothing behind a link that cannot be removed", function()
+    posix.run{"ln", "-s", folder .. "/two", folder .. "/one/link"}
+    local remove = posix.remove
+    finally(function() posix.remove = remove end)
+    posix.remove = function(path)
+      if posix.is_link(path) then return nil, "Operation not permitted" end
+      return remove(path)
+    end
+    local ok, problem = pcall(folders.remove, folder .. "/one")
+    assert.is_false(ok)
+    assert.equal(folder .. "/one/link: Operation not permitted", tostring(problem))
+    assert.is_true(posix.is_file(folder .. "/two/summary.json"))
   end)
 
   it("says what is wrong in a line", function()
