@@ -28,17 +28,31 @@ local function candidates(word, folder)
   return list
 end
 
---- runs.find(word, folder) -> path
--- The folder of a run: a path, or the name of a run in a folder, or the beginning of one name only.
-function runs.find(word, folder)
-  word = word:gsub("(.)/+$", "%1")
-  if is_run(word) then return word end
-  if is_run(folder .. "/" .. word) then return folder .. "/" .. word end
-  local list = candidates(word, folder)
-  if #list == 1 then return folder .. "/" .. list[1] end
+local function ends_in_points(word) return ("/" .. word):find "/%.%.?$" ~= nil end
+
+-- The run whose name in a folder begins with a word.
+local function find_beginning(word, folder, whole)
+  local list = posix.is_directory(folder) and candidates(word, folder) or {}
   if #list == 0 then errors.raise(2, word, "is neither a run's folder nor the name of a run in " .. folder) end
+  if whole then errors.raise(2, word, "is only the beginning of a name", "the whole one is needed: " .. list[1]) end
+  if #list == 1 then return folder .. "/" .. list[1] end
   local some = table.concat(list, ", ", 1, math.min(MOST_NAMED, #list)) .. (#list > MOST_NAMED and ", ..." or "")
   errors.raise(2, word, ("is the beginning of %d runs"):format(#list), some)
+end
+
+--- runs.find(word, folder [, whole]) -> path
+-- The folder of a run: a path, or the name of a run in a folder, or the beginning of one name only, unless it must be
+-- whole. A path that ends in . or .. is taken as the whole path of what it means.
+function runs.find(word, folder, whole)
+  if word == "" then errors.raise(2, "command line", "a run is named by an empty word", "an unset variable?") end
+  word = word:gsub("(.)/+$", "%1")
+  if ends_in_points(word) then
+    if not is_run(word) then errors.raise(2, word, "is not a run's folder") end
+    return posix.real_path(word)
+  end
+  if is_run(word) then return word end
+  if is_run(folder .. "/" .. word) then return folder .. "/" .. word end
+  return find_beginning(word, folder, whole)
 end
 
 --- runs.name(path, folder) -> the path from the folder, where it is in it

@@ -82,7 +82,12 @@ deep/twin  stopped      2     -           -     -
       assert.matches("another process is working on this run", refusal("rm", "one", "two", "--in", folder, "--yes"))
     end
     assert.is_true(posix.is_directory(folder .. "/one"))
-    assert.equal("removed " .. folder .. "/one\n", answer("rm", "one", "--in", folder, "--yes"))
+    assert.matches("a run is named by an empty word", refusal("rm", "", "--in", folder, "--yes"))
+    assert.matches("%-%-in: expected something", refusal("rm", "one", "--in", "", "--yes"))
+    assert.matches("on: is only the beginning of a name", refusal("rm", "on", "--in", folder, "--yes"))
+    assert.matches("%.%.: is not a run's folder", refusal("rm", "..", "--in", folder .. "/one/checkpoints", "--yes"))
+    assert.equal("removed " .. folder .. "/one\n",
+      answer("rm", folder .. "/one/checkpoints/..", "one", folder .. "/one/", "--in", folder, "--yes"))
     assert.is_false(posix.is_directory(folder .. "/one"))
     assert.equal("kept", experiment.read(folder .. "/kept"))
     assert.is_true(posix.is_file(folder .. "/two/summary.json"))
