@@ -55,6 +55,16 @@ deep/twin  stopped      2     -           -     -
     assert.is_nil(difference:find "pnorm")
   end)
 
+  it("shows keys of any bytes as harmless text", function()
+    local key = "a\0\27[31m\u{9b}é"
+    runs.make(folder .. "/one", {summary = {[key] = 1}})
+    assert.matches("\na%?%?%[31m%?é +1\n", answer("show", "one", "--in", folder))
+    assert.matches("\na%?%?%[31m%?é +1 +%-\n", answer("diff", "one", "two", "--in", folder))
+    answer("rebuild", folder)
+    runs.make(folder .. "/two", {rows = {{step = 0, ["l\27"] = 1}}})
+    assert.matches("the nearest one is 'l%?'", refusal("plot", "ll", "two", "--in", folder))
+  end)
+
   it("draws a key of several runs", function()
     assert.equal("figure: " .. folder .. "/l.png\n", answer("plot", "l", "one", "two", "--in", folder))
     assert.equal("\137PNG", experiment.read(folder .. "/l.png"):sub(1, 4))
