@@ -219,6 +219,31 @@ describe("the index of runs", function()
       assert.same({"a stopped"}, (list()))
     end)
 
+    it("takes no notice of what killed processes left, and removes it", function()
+      runs.make(folder .. "/a")
+      local own, dead = ("/runs.db.%d.tmp"):format(posix.pid()), "/runs.db.999999999.tmp"
+      for _, name in ipairs{own, own .. "-journal", own .. "-wal", dead, dead .. "-journal"} do
+        experiment.write(folder .. name, "no database")
+      end
+      experiment.write(folder .. "/runs.db.1.tmp", "of a living process")
+      assert.equal(1, (rebuild()))
+      assert.same({"a", "runs.db", "runs.db.1.tmp"}, experiment.names_in(folder))
+    end)
+
+    it("has nothing of a run that cannot be written whole, and a setting named twice once", function()
+      runs.make(folder .. "/a")
+      experiment.write(folder .. "/a/final_config.yaml", "a.b: 1\na: {b: 2}\n")
+      assert.equal(1, (rebuild()))
+      assert.same({"a 2"}, (list{columns = {"name", "a.b"}}))
+      local db <close> = index.open(folder .. "/runs.db")
+      local keys = index.keys(db)
+      local found = {status = "stopped", keys = {"new", "bad"}, values = {new = 1, bad = {}}}
+      local ok = pcall(index.put, db, "b", found, keys)
+      assert.is_false(ok)
+      assert.same({{name = "a"}}, db:rows "SELECT name FROM runs")
+      assert.same(keys, index.keys(db))
+    end)
+
     it("is not put in the place of one that a process writes to", function()
       runs.make(folder .. "/a")
       rebuild()
