@@ -301,9 +301,9 @@ static int take_lock(lua_State *L, bool wait) {
 static int posix_lock(lua_State *L) { return take_lock(L, true); }
 static int posix_try_lock(lua_State *L) { return take_lock(L, false); }
 
-/* Asks who holds the lock, without taking it. */
+/* Asks who holds the lock, without taking it, and without waiting where the file is a pipe. */
 static int posix_is_locked(lua_State *L) {
-  const int file = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC);
+  const int file = open(luaL_checkstring(L, 1), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   const bool locked = file >= 0 && fcntl(file, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
   if (file >= 0) close(file);

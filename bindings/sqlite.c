@@ -3,7 +3,8 @@
 ** into their text.
 **
 ** A file may come from anywhere: neither its schema nor its pages are trusted, nothing in it can load or attach a file,
-** and no statement waits for another process longer than a moment.
+** no statement waits for another process longer than a moment, and none works on without end: pages of a damaged file
+** can lead to the same ones again and again, so that a table of some pages seems to have more rows than can be counted.
 */
 #include <sqlite3.h>
 #include <string.h>
@@ -16,6 +17,14 @@
 
 enum { BUSY_MILLISECONDS = 10000, LONGEST_VALUE = 1 << 26, LONGEST_PATTERN = 200 };
 
+/* How many operations of SQLite's machine a statement may take: a row of a table takes some ten. */
+enum {
+  OPERATIONS = 50000000,
+  OPERATIONS_PER_BYTE = 5,
+  MOST_OPERATIONS = 2000000000,
+  OPERATIONS_COUNTED_AT_ONCE = 100000
+};
+
 /* The user values of a database: its path and what to do when it is damaged (text or nil), for messages. */
 enum { PATH = 1, REMEDY, USER_VALUES = REMEDY };
 
@@ -26,7 +35,9 @@ typedef struct {
 /* Closing a database leaves its statements valid until they are closed too. */
 typedef struct {
   sqlite3_stmt *handle; /* NULL: closed */
-  bool in_use;          /* a row is being read, during which a finalizer may run */
+  sqlite3 *database;
+  sqlite3_int64 operations; /* done so far */
+  bool in_use;              /* a row is being read, during which a finalizer may run */
 } statement;
 
 /* ---- errors -------------------------------------------------------------------------------- */
@@ -36,6 +47,7 @@ static const char *kind_of(int code) {
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_INTERRUPT: /* too many operations */
     case SQLITE_FORMAT: return "damaged";
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return "busy";
@@ -140,6 +152,36 @@ static int statement_close(lua_State *L) {
   return s->in_use ? 0 : statement_collect(L);
 }
 
+static sqlite3_int64 file_size(sqlite3 *handle) {
+  sqlite3_file *file = NULL;
+  sqlite3_int64 size = 0;
+  sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  const bool known = file != NULL && file->pMethods != NULL && file->pMethods->xFileSize(file, &size) == SQLITE_OK;
+  return known ? size : 0;
+}
+
+/* SQLite calls this after some operations, and ends the statement if it returns nonzero. */
+static int has_done_too_much(void *argument) {
+  statement *s = argument;
+  s->operations += OPERATIONS_COUNTED_AT_ONCE;
+  if (s->operations < OPERATIONS) return 0;
+  const sqlite3_int64 size = file_size(s->database), most = (MOST_OPERATIONS - OPERATIONS) / OPERATIONS_PER_BYTE;
+  return s->operations > OPERATIONS + OPERATIONS_PER_BYTE * (size < most ? size : most);
+}
+
+static void count_operations(statement *s) {
+  sqlite3_progress_handler(s->database, OPERATIONS_COUNTED_AT_ONCE, has_done_too_much, s);
+}
+
+static void stop_counting(const statement *s) { sqlite3_progress_handler(s->database, 0, NULL, NULL); }
+
+static int step(statement *s) {
+  count_operations(s);
+  const int code = sqlite3_step(s->handle);
+  stop_counting(s);
+  return code;
+}
+
 /* Compile the statement at the beginning of a text for the database at argument 1; a userdata that holds both is
 ** pushed. Returns what follows in the text. The statement is NULL where there was only space. */
 static const char *prepare(lua_State *L, const char *sql, statement **pushed) {
@@ -149,8 +191,12 @@ static const char *prepare(lua_State *L, const char *sql, statement **pushed) {
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   sqlite3 *handle = check_database(L)->handle; /* after all that allocates */
+  s->database = handle;
   const char *rest;
-  if (sqlite3_prepare_v2(handle, sql, -1, &s->handle, &rest) != SQLITE_OK) raise_last(L, 1, handle);
+  count_operations(s); /* the tables of the file may be read first */
+  const int code = sqlite3_prepare_v2(handle, sql, -1, &s->handle, &rest);
+  stop_counting(s);
+  if (code != SQLITE_OK) raise_last(L, 1, handle);
   *pushed = s;
   return rest;
 }
@@ -212,7 +258,7 @@ static void push_column(lua_State *L, sqlite3_stmt *handle, int column) {
 static bool push_row(lua_State *L, statement *s, int index, bool list) {
   if (s->handle == NULL) return false;
   if (s->in_use) luaL_error(L, "a finalizer uses a statement that is being read");
-  const int code = sqlite3_step(s->handle);
+  const int code = step(s);
   if (code == SQLITE_DONE) return false;
   if (code != SQLITE_ROW) raise_last(L, index, sqlite3_db_handle(s->handle));
   s->in_use = true; /* until the values, which SQLite holds, are copied */
@@ -242,7 +288,7 @@ static int database_run(lua_State *L) {
     if (s->handle != NULL) {
       bind(L, s, last);
       int code;
-      while ((code = sqlite3_step(s->handle)) == SQLITE_ROW) continue;
+      while ((code = step(s)) == SQLITE_ROW) continue;
       if (code != SQLITE_DONE) return raise_last(L, 1, sqlite3_db_handle(s->handle));
     }
     lua_settop(L, last); /* closes the statement */
@@ -290,8 +336,8 @@ static const spdL_function functions[] = {
      "open(path [, mode [, remedy]]) -> db\n"
      "An SQLite database. mode: \"read\", \"write\" (it must exist), or \"create\" (the default). remedy: what to do\n"
      "when it is damaged, for the message. Errors are objects with status, message and kind: \"damaged\" (or no\n"
-     "database), \"busy\" (locked by another process for 10 seconds), \"missing\" or \"other\". Triggers and views are\n"
-     "off, and no file can be attached. Write `local db <close> = spd.sqlite.open(path)`."},
+     "database, or one on which a statement does not end), \"busy\" (locked by another process for 10 seconds),\n"
+     "\"missing\" or \"other\". Triggers and views are off, and no file can be attached. Write `local db <close> = spd.sqlite.open(path)`."},
     {NULL, NULL, NULL}};
 
 static const spdL_function methods[] = {

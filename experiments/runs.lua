@@ -18,9 +18,18 @@ local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
 local function plural(count, word) return ("%d %s%s"):format(count, word, count == 1 and "" or "s") end
 
+local function folder_of(options) return ((options["in"] or "out"):gsub("(.)/+$", "%1")) end
+
+-- The folders of the runs that are named, each once.
 local function find_all(options, least)
-  local paths = {}
-  for i, word in ipairs(options.runs) do paths[i] = runs.find(word, options["in"] or "out") end
+  local folder, paths, seen = folder_of(options), {}, {}
+  for _, word in ipairs(options.runs) do
+    local path = runs.find(word, folder, options.yes)
+    local real_path = core.posix.real_path(path)
+    if not seen[real_path] then
+      paths[#paths + 1], seen[real_path] = path, true
+    end
+  end
   if #paths < least then errors.raise(2, "command line", ("expected %d runs or more"):format(least)) end
   return paths
 end
@@ -42,7 +51,7 @@ commands.list = {
 }
 
 function commands.list.run(options)
-  local folder = (options["in"] or "out"):gsub("(.)/+$", "%1")
+  local folder = folder_of(options)
   local rows, columns, notes = require("spd.runs.query").list{
     folder = folder, where = options.where, sort = options.sort, columns = options.columns, limit = options.limit,
   }
@@ -71,7 +80,7 @@ commands.diff = {
   arguments = {run_argument}, options = {folder_option},
 }
 
-function commands.diff.run(options) print(runs.diff(find_all(options, 2), options["in"] or "out")) end
+function commands.diff.run(options) print(runs.diff(find_all(options, 2), folder_of(options))) end
 
 commands.plot = {
   summary = "Draw a key of metrics.jsonl over the steps of several runs.",
@@ -81,7 +90,7 @@ commands.plot = {
 }
 
 function commands.plot.run(options)
-  local folder = options["in"] or "out"
+  local folder = folder_of(options)
   local path = options.out or ("%s/%s.png"):format(folder, (options.key:gsub("[^%w._-]", "_")))
   if not path:find "%.png$" then errors.raise(2, "--out", ("expected a name FILE.png, found '%s'"):format(path)) end
   local panel, without = runs.curves(options.key, find_all(options, 1), folder)
@@ -93,7 +102,7 @@ end
 
 commands.rm = {
   summary = "Remove runs with all that is in their folders.",
-  arguments = {run_argument}, options = {folder_option, {name = "yes", help = "do not ask"}},
+  arguments = {run_argument}, options = {folder_option, {name = "yes", help = "do not ask; only whole names count"}},
 }
 
 local function agreed(paths)

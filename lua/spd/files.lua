@@ -1,8 +1,12 @@
 --- Files and folders, with errors that name them.
 local errors = require "spd.errors"
+local json = require "spd.json"
 local posix = require("spd.core").posix
 
 local files = {}
+
+local LONGEST_LINE = 1 << 24 -- bytes of a line of JSON; a longer one is passed over
+local READ_AT_ONCE = 1 << 20
 
 --- files.make_directory(path [, parents])
 -- Make a folder if it is not there, with those above it if `parents` is true; none of them if that fails.
@@ -46,6 +50,34 @@ function files.read(path)
   local file <close>, message = io.open(path, "rb")
   if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
   return file:read("a")
+end
+
+--- files.json_lines(path [, from]) -> iterator of line, object or nil, offset after it
+-- The whole lines of a file such as metrics.jsonl from an offset on, with what they say where that is an object or a
+-- list. None where there is no regular file: a pipe or a device may have no end.
+function files.json_lines(path, from)
+  if not posix.is_file(path) then return function() end end
+  local file, message = io.open(path, "rb")
+  if not file then errors.raise(2, path, (message:gsub("^.*: ", ""))) end
+  local text, at, offset = "", 1, from or 0
+  file:seek("set", offset)
+  local function next_line()
+    local last = text:find("\n", at, true)
+    while not last do
+      if #text - at >= LONGEST_LINE then
+        text, at, offset = "", 1, offset + #text - at + 1
+      end
+      local more = file:read(READ_AT_ONCE)
+      if not more then return nil end
+      text, at = text:sub(at) .. more, 1
+      last = text:find("\n", 1, true)
+    end
+    local line = text:sub(at, last - 1)
+    at, offset = last + 1, offset + #line + 1
+    local object = json.decode(line)
+    return line, type(object) == "table" and object or nil, offset
+  end
+  return next_line, nil, nil, file -- the loop closes it
 end
 
 --- files.size(path) -> bytes of a file

@@ -175,19 +175,20 @@ end
 -- Drop the lines of metrics.jsonl from a step on, and whatever is no whole line. The file is replaced at once.
 local function drop_lines(self, step)
   local path = metrics_path(self)
-  if not posix.is_file(path) then return end
+  if not posix.is_file(path) then
+    if posix.modified(path) then errors.raise(2, path, "is not a regular file") end
+    return
+  end
   if self.metrics then
     self.metrics:close()
     self.metrics = nil
   end
-  local text, kept = files.read(path), {}
-  for line in text:gmatch("([^\n]*)\n") do
-    local row = json.decode(line)
-    local row_step = type(row) == "table" and row.step
-    if math.type(row_step) == "integer" and row_step < step then kept[#kept + 1] = line .. "\n" end
+  local size, kept = files.size(path), {}
+  for line, row in files.json_lines(path) do
+    if row and math.type(row.step) == "integer" and row.step < step then kept[#kept + 1] = line .. "\n" end
   end
   local remaining = table.concat(kept)
-  if remaining ~= text then files.write(path, remaining) end
+  if #remaining ~= size then files.write(path, remaining) end
 end
 
 --- run:cut_metrics(step)
@@ -312,26 +313,16 @@ function Run:figure_path(name) return ("%s/figures/%s.png"):format(self.director
 
 --- run:last_metrics() -> the last row of metrics.jsonl as a table, or nil
 function Run:last_metrics()
-  local file <close> = io.open(metrics_path(self), "rb")
-  if not file then return nil end
-  file:seek("set", math.max(0, (file:seek "end" or 0) - LONGEST_ROW))
-  local lines = {}
-  for line in (file:read "a" or ""):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
-  for i = #lines, 1, -1 do
-    local row = json.decode(lines[i])
-    if type(row) == "table" then return row end
-  end
-  return nil
+  local path, last = metrics_path(self), nil
+  if not posix.is_file(path) then return nil end
+  for _, row in files.json_lines(path, math.max(0, files.size(path) - LONGEST_ROW)) do last = row or last end
+  return last
 end
 
 --- run:metrics_rows() -> list of the rows of metrics.jsonl, as tables
 function Run:metrics_rows()
-  local rows, path = {}, metrics_path(self)
-  if not posix.is_file(path) then return rows end
-  for line in files.read(path):gmatch("([^\n]*)\n") do
-    local row = json.decode(line)
-    if type(row) == "table" then rows[#rows + 1] = row end
-  end
+  local rows = {}
+  for _, row in files.json_lines(metrics_path(self)) do rows[#rows + 1] = row end
   return rows
 end
 

@@ -10,6 +10,11 @@ local runs = {}
 local MOST_NAMED = 4 -- runs, in an error
 local MOST_FORMATTED = 99 -- characters that string.format can fill up to
 
+-- Text that does nothing to a terminal, whose controls are bytes, and two-byte ones in UTF-8.
+local function clean(text)
+  return text:find "[%c\xc2]" and text:gsub("%c", "?"):gsub("\xc2[\x80-\x9f]", "?") or text
+end
+
 -- ---- which run ----------------------------------------------------------------------------------
 
 local function is_run(path) return posix.is_file(path .. "/final_config.yaml") end
@@ -28,17 +33,33 @@ local function candidates(word, folder)
   return list
 end
 
---- runs.find(word, folder) -> path
--- The folder of a run: a path, or the name of a run in a folder, or the beginning of one name only.
-function runs.find(word, folder)
+local function ends_in_points(word) return ("/" .. word):find "/%.%.?$" ~= nil end
+
+-- The run whose name in a folder begins with a word.
+local function find_beginning(word, folder, whole)
+  local list = posix.is_directory(folder) and candidates(word, folder) or {}
+  if #list == 0 then errors.raise(2, word, "is neither a run's folder nor the name of a run in " .. folder) end
+  if whole then
+    errors.raise(2, word, "is only the beginning of a name", "the whole one is needed: " .. clean(list[1]))
+  end
+  if #list == 1 then return folder .. "/" .. list[1] end
+  local some = table.concat(list, ", ", 1, math.min(MOST_NAMED, #list)) .. (#list > MOST_NAMED and ", ..." or "")
+  errors.raise(2, word, ("is the beginning of %d runs"):format(#list), clean(some))
+end
+
+--- runs.find(word, folder [, whole]) -> path
+-- The folder of a run: a path, or the name of a run in a folder, or the beginning of one name only, unless it must be
+-- whole. A path that ends in . or .. is taken as the whole path of what it means.
+function runs.find(word, folder, whole)
+  if word == "" then errors.raise(2, "command line", "a run is named by an empty word", "an unset variable?") end
   word = word:gsub("(.)/+$", "%1")
+  if ends_in_points(word) then
+    if not is_run(word) then errors.raise(2, word, "is not a run's folder") end
+    return posix.real_path(word)
+  end
   if is_run(word) then return word end
   if is_run(folder .. "/" .. word) then return folder .. "/" .. word end
-  local list = candidates(word, folder)
-  if #list == 1 then return folder .. "/" .. list[1] end
-  if #list == 0 then errors.raise(2, word, "is neither a run's folder nor the name of a run in " .. folder) end
-  local some = table.concat(list, ", ", 1, math.min(MOST_NAMED, #list)) .. (#list > MOST_NAMED and ", ..." or "")
-  errors.raise(2, word, ("is the beginning of %d runs"):format(#list), some)
+  return find_beginning(word, folder, whole)
 end
 
 --- runs.name(path, folder) -> the path from the folder, where it is in it
@@ -51,7 +72,7 @@ end
 -- A value as people read it: numbers with the digits that matter in a table, or with all that a float32 has.
 local function shown(value, precise)
   if value == nil then return "-" end
-  if type(value) == "string" then return value:find "%c" and value:gsub("%c", "?") or value end
+  if type(value) == "string" then return clean(value) end
   if math.type(value) == "integer" then return ("%d"):format(value) end
   return (precise and "%.7g" or "%.4g"):format(value)
 end
@@ -91,7 +112,8 @@ end
 --- runs.table(rows, names [, precise]) -> text
 -- A line per row (a list of values, nil where there is none) below the names of the columns. precise: seven digits.
 function runs.table(rows, names, precise)
-  local lines, right = {table.move(names, 1, #names, 1, {})}, {}
+  local lines, right = {{}}, {}
+  for i, name in ipairs(names) do lines[1][i] = clean(name) end
   for k, row in ipairs(rows) do
     local cells = {table.unpack(row, 1, #names)}
     for i = 1, #names do
@@ -132,8 +154,8 @@ end
 -- All settings of a run, and below them its last numbers.
 function runs.show(path)
   local found = read(path)
-  local rows = {{"folder", path}}
-  for _, key in ipairs(found.keys) do rows[#rows + 1] = {key, shown(found.values[key], true)} end
+  local rows = {{"folder", clean(path)}}
+  for _, key in ipairs(found.keys) do rows[#rows + 1] = {clean(key), shown(found.values[key], true)} end
   return aligned(rows, {})
 end
 
@@ -199,8 +221,8 @@ function runs.curves(key, paths, folder)
   end
   if #list == 0 then
     table.sort(keys)
-    errors.raise(2, "key '" .. key:gsub("%c", "?") .. "'", "metrics.jsonl of no run has it",
-      #keys > 0 and ("the nearest one is '%s'"):format(fields.nearest(key, keys)) or nil)
+    errors.raise(2, "key '" .. clean(key) .. "'", "metrics.jsonl of no run has it",
+      #keys > 0 and ("the nearest one is '%s'"):format(clean(fields.nearest(key, keys))) or nil)
   end
   return {y_label = key, series = list, linear = not all_positive(list)}, without
 end

@@ -6,6 +6,7 @@ local core = require "spd.core"
 local database = require "spd.database"
 local errors = require "spd.errors"
 local facts = require "spd.runs.facts"
+local files = require "spd.files"
 local folders = require "spd.runs.folders"
 local index = require "spd.runs.index"
 local posix = core.posix
@@ -78,6 +79,21 @@ local function fill(db, folder, old, trouble)
   return count
 end
 
+local function remove_journals(path)
+  for _, suffix in ipairs{"-journal", "-wal", "-shm"} do os.remove(path .. suffix) end
+end
+
+-- Remove what processes left half-written that are no more, with its journals. One with the number of this process is
+-- of an earlier one.
+local function tidy(folder)
+  for _, name in ipairs(files.list(folder)) do
+    local process = name:match "^runs%.db%.(%d+)%.tmp"
+    if process and (tonumber(process) == posix.pid() or not posix.is_directory("/proc/" .. process)) then
+      os.remove(folder .. "/" .. name)
+    end
+  end
+end
+
 -- Put the new file in the place of the old one while no process writes to that; a journal of a damaged one would be
 -- taken for the new one's.
 local function replace(new, path)
@@ -89,7 +105,7 @@ local function replace(new, path)
       error(problem, 0)
     end
   end
-  for _, suffix in ipairs{"-journal", "-wal", "-shm"} do os.remove(path .. suffix) end
+  remove_journals(path)
   local renamed, reason = posix.rename(new, path)
   if ok then old:close() end
   if not renamed then errors.raise(1, path, reason) end
@@ -102,9 +118,10 @@ function runs_index.rebuild(folder, trouble)
   local path = index.of_folder(folder)
   local new = ("%s.%d.tmp"):format(path, posix.pid())
   local old, count = endings(path), nil
+  tidy(path:match "^(.*)/")
   local guard <close> = setmetatable({}, {__close = function()
     os.remove(new)
-    os.remove(new .. "-journal")
+    remove_journals(new)
   end})
   do
     local db <close> = index.open(new)

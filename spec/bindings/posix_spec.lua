@@ -155,6 +155,11 @@ describe("core.posix", function()
       assert.is_userdata(posix.try_lock(path))
     end)
 
+    it("is none where the file is a pipe", function()
+      posix.run{"mkfifo", base .. "/pipe"}
+      assert.is_false(posix.is_locked(base .. "/pipe"))
+    end)
+
     it("waits for another process, whose end frees it", function()
       local path = base .. "/lock"
       local program = "p = require('spd.core').posix l = p.lock('" .. path .. "') print('held') io.flush() p.sleep(0.3)"

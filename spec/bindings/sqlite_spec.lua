@@ -197,6 +197,36 @@ describe("core.sqlite", function()
         problem_of("damaged", 2, hinted.rows, hinted, "SELECT * FROM t"))
     end)
 
+    -- An inner page of a table has 12 bytes, then the places of its cells, which begin with the number of a page.
+    it("whose inner pages lead to one page many times is not read without end", function()
+      do
+        local db <close> = sqlite.open(path)
+        db:run "PRAGMA page_size = 512; PRAGMA synchronous = OFF; CREATE TABLE t (a)"
+        db:run [[
+          INSERT INTO t WITH RECURSIVE c (a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM c LIMIT 20000) SELECT a FROM c]]
+      end
+      local pages, inner = {}, {}
+      for page in experiment.read(path):gmatch(("."):rep(512)) do pages[#pages + 1] = page end
+      for i = 2, #pages do
+        if pages[i]:byte() == 5 then inner[#inner + 1] = i end
+      end
+      assert.is_true(#inner > 5)
+      for k = 1, #inner - 1 do
+        local page, child = pages[inner[k]], (">I4"):pack(inner[k + 1])
+        page = page:sub(1, 8) .. child .. page:sub(13)
+        for cell = 1, (">I2"):unpack(page, 4) do
+          local at = (">I2"):unpack(page, 11 + 2 * cell)
+          page = page:sub(1, at) .. child .. page:sub(at + 5)
+        end
+        pages[inner[k]] = page
+      end
+      experiment.write(path, table.concat(pages))
+      local db <close> = sqlite.open(path)
+      problem_of("damaged", 2, db.rows, db, "SELECT max(a + 0) FROM t")
+      problem_of("damaged", 2, db.run, db, "DELETE FROM t WHERE a < 0")
+      assert.equal(1, #db:rows "SELECT 1")
+    end)
+
     it("never does harm, wherever it is damaged", function()
       filled()
       local bytes = experiment.read(path)

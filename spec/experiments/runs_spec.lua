@@ -1,6 +1,7 @@
 -- experiments/runs.lua as people use it: on folders of runs, and with runs that write the index themselves.
 local core = require "spd.core"
 local experiment = require "spec.support.experiment"
+local folders = require "spd.runs.folders"
 local json = require "spd.json"
 local runs = require "spec.support.runs"
 local posix = core.posix
@@ -54,6 +55,16 @@ deep/twin  stopped      2     -           -     -
     assert.is_nil(difference:find "pnorm")
   end)
 
+  it("shows keys of any bytes as harmless text", function()
+    local key = "a\0\27[31m\u{9b}é"
+    runs.make(folder .. "/one", {summary = {[key] = 1}})
+    assert.matches("\na%?%?%[31m%?é +1\n", answer("show", "one", "--in", folder))
+    assert.matches("\na%?%?%[31m%?é +1 +%-\n", answer("diff", "one", "two", "--in", folder))
+    answer("rebuild", folder)
+    runs.make(folder .. "/two", {rows = {{step = 0, ["l\27"] = 1}}})
+    assert.matches("the nearest one is 'l%?'", refusal("plot", "ll", "two", "--in", folder))
+  end)
+
   it("draws a key of several runs", function()
     assert.equal("figure: " .. folder .. "/l.png\n", answer("plot", "l", "one", "two", "--in", folder))
     assert.equal("\137PNG", experiment.read(folder .. "/l.png"):sub(1, 4))
@@ -81,11 +92,30 @@ deep/twin  stopped      2     -           -     -
       assert.matches("another process is working on this run", refusal("rm", "one", "two", "--in", folder, "--yes"))
     end
     assert.is_true(posix.is_directory(folder .. "/one"))
-    assert.equal("removed " .. folder .. "/one\n", answer("rm", "one", "--in", folder, "--yes"))
+    assert.matches("a run is named by an empty word", refusal("rm", "", "--in", folder, "--yes"))
+    assert.matches("%-%-in: expected something", refusal("rm", "one", "--in", "", "--yes"))
+    assert.matches("on: is only the beginning of a name", refusal("rm", "on", "--in", folder, "--yes"))
+    assert.matches("%.%.: is not a run's folder", refusal("rm", "..", "--in", folder .. "/one/checkpoints", "--yes"))
+    assert.equal("removed " .. folder .. "/one\n",
+      answer("rm", folder .. "/one/checkpoints/..", "one", folder .. "/one/", "--in", folder, "--yes"))
     assert.is_false(posix.is_directory(folder .. "/one"))
     assert.equal("kept", experiment.read(folder .. "/kept"))
     assert.is_true(posix.is_file(folder .. "/two/summary.json"))
     assert.equal("name\ndeep/twin\ntwo\n", answer("list", "--in", folder, "--columns", "name", "--sort", "name"))
+  end)
+
+  it("removes nothing behind a link that cannot be removed", function()
+    posix.run{"ln", "-s", folder .. "/two", folder .. "/one/link"}
+    local remove = posix.remove
+    finally(function() posix.remove = remove end)
+    posix.remove = function(path)
+      if posix.is_link(path) then return nil, "Operation not permitted" end
+      return remove(path)
+    end
+    local ok, problem = pcall(folders.remove, folder .. "/one")
+    assert.is_false(ok)
+    assert.equal(folder .. "/one/link: Operation not permitted", tostring(problem))
+    assert.is_true(posix.is_file(folder .. "/two/summary.json"))
   end)
 
   it("says what is wrong in a line", function()

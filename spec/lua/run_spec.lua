@@ -201,6 +201,16 @@ describe("a run", function()
     end)
   end)
 
+  it("whose metrics.jsonl is a pipe has no metrics, and does not go on", function()
+    local r = create()
+    posix.run{"mkfifo", r.directory .. "/metrics.jsonl"}
+    assert.is_nil(r:last_metrics())
+    assert.same({}, r:metrics_rows())
+    local ok, problem = pcall(r.cut_metrics, r, 0)
+    assert.is_false(ok)
+    assert.equal(r.directory .. "/metrics.jsonl: is not a regular file", tostring(problem))
+  end)
+
   describe("checkpoints", function()
     local function tensors(value) return {["components.linear1.V"] = core.tensor{{value, 0.1}}} end
 

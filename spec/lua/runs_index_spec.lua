@@ -219,6 +219,31 @@ describe("the index of runs", function()
       assert.same({"a stopped"}, (list()))
     end)
 
+    it("takes no notice of what killed processes left, and removes it", function()
+      runs.make(folder .. "/a")
+      local own, dead = ("/runs.db.%d.tmp"):format(posix.pid()), "/runs.db.999999999.tmp"
+      for _, name in ipairs{own, own .. "-journal", own .. "-wal", dead, dead .. "-journal"} do
+        experiment.write(folder .. name, "no database")
+      end
+      experiment.write(folder .. "/runs.db.1.tmp", "of a living process")
+      assert.equal(1, (rebuild()))
+      assert.same({"a", "runs.db", "runs.db.1.tmp"}, experiment.names_in(folder))
+    end)
+
+    it("has nothing of a run that cannot be written whole, and a setting named twice once", function()
+      runs.make(folder .. "/a")
+      experiment.write(folder .. "/a/final_config.yaml", "a.b: 1\na: {b: 2}\n")
+      assert.equal(1, (rebuild()))
+      assert.same({"a 2"}, (list{columns = {"name", "a.b"}}))
+      local db <close> = index.open(folder .. "/runs.db")
+      local keys = index.keys(db)
+      local found = {status = "stopped", keys = {"new", "bad"}, values = {new = 1, bad = {}}}
+      local ok = pcall(index.put, db, "b", found, keys)
+      assert.is_false(ok)
+      assert.same({{name = "a"}}, db:rows "SELECT name FROM runs")
+      assert.same(keys, index.keys(db))
+    end)
+
     it("is not put in the place of one that a process writes to", function()
       runs.make(folder .. "/a")
       rebuild()
@@ -281,7 +306,10 @@ describe("the index of runs", function()
       ["mmcs > 1 seed"] = "expected 'and' or 'or', found 'seed'", ["mmcs > 'x"] = "the quote ' is not closed",
       ["mmcs = 1; DELETE"] = "unexpected ';'", ["mmcs < null"] = "null can only be compared",
       ["\xff"] = "expected text in UTF%-8", ["a\nb & é"] = "unexpected '&'", ["é"] = "unexpected 'é'",
-      [("("):rep(500)] = "is too long", ["seed = 1 or " .. ("seed = 1 or "):rep(300)] = "is too long",
+      [("("):rep(500)] = "is too long",
+      [("("):rep(11) .. "seed" .. (")"):rep(11)] = "more than 10 brackets",
+      ["word like '" .. ("é"):rep(101) .. "'"] = "pattern is longer than 200 bytes",
+      ["seed = 1 or " .. ("seed = 1 or "):rep(300)] = "is too long",
     }
 
     it("refuses conditions that it does not understand", function()
@@ -294,9 +322,19 @@ describe("the index of runs", function()
       end
     end)
 
+    local function columns(count)
+      local names = {}
+      for i = 1, count do names[i] = "task_config.feature_probability" end
+      return names
+    end
+
     it("a condition is as long as it may be", function()
       assert.equal(5, #list{where = ("seed > 0 and "):rep(99) .. "seed > 0"})
-      assert.equal(5, #list{where = ("("):rep(190) .. "seed > 0" .. (")"):rep(190)})
+      assert.equal(5, #list{where = ("not "):rep(390) .. "seed > 0"})
+      local nested = "mmcs = 1 or not seed > 9 and not (" -- the most that a bracket can be in SQL
+      assert.equal(5, #list{where = nested:rep(10) .. "seed > 0" .. (")"):rep(10)})
+      assert.equal(5, #list{where = "name ~ " .. ("*"):rep(200)})
+      assert.equal(5, #list{columns = columns(500)})
     end)
 
     it("sorts, with runs without the key last, and limits", function()
@@ -304,6 +342,9 @@ describe("the index of runs", function()
       assert.same({"run4", "run3"}, (list{columns = {"name"}, sort = "loss/total", limit = 2}))
       assert.has_error(function() list{sort = "mmsc"} end)
       assert.has_error(function() list{columns = {"mmsc"}} end)
+      local ok, problem = pcall(list, {columns = columns(501)})
+      assert.is_false(ok)
+      assert.equal("--columns: expected at most 500 keys, found 501", tostring(problem))
     end)
 
     it("leaves out and counts runs whose folder is gone, and counts folders that it does not know", function()

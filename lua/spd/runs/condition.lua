@@ -14,12 +14,16 @@ local yaml = require "spd.yaml"
 
 local condition = {}
 
-local MOST_TOKENS = 400 -- SQLite has a limit for the depth of an expression
+-- SQLite has limits of its own, whose errors would not name the condition.
+local MOST_TOKENS = 400
+local MOST_BRACKETS = 10 -- in each other
+local LONGEST_PATTERN = 200
 local WORD = "^[%w_./:%%*?%[%]@+-]+"
 local OPERATORS = {
   ["="] = "=", ["=="] = "=", ["!="] = "!=", ["<>"] = "!=", ["<"] = "<", ["<="] = "<=", [">"] = ">", [">="] = ">=",
   ["~"] = "GLOB",
 }
+local BINDS = {["or"] = 1, ["and"] = 2, ["not"] = 3} -- how strongly
 local IS_ORDER = {["<"] = true, ["<="] = true, [">"] = true, [">="] = true}
 
 local function fail(text, what, hint)
@@ -59,7 +63,7 @@ end
 
 -- ---- the tree -----------------------------------------------------------------------------------
 
--- A state is {text =, tokens =, at = number of the next token}.
+-- A state is {text =, tokens =, at = number of the next token, depth = number of open brackets}.
 local function next_token(state) return state.tokens[state.at] end
 
 local function accept_word(state, word)
@@ -106,17 +110,31 @@ local function parse_comparison(state)
   elseif type(value) ~= "string" and operator == "GLOB" or operator == "LIKE" then
     value = value_token.text
   end
+  if (operator == "GLOB" or operator == "LIKE") and #value > LONGEST_PATTERN then
+    local beginning = state.text:sub(1, 40):gsub("[\x80-\xff]", "?") .. "..."
+    fail(beginning, ("a pattern is longer than %d bytes"):format(LONGEST_PATTERN))
+  end
   return {key = key, operator = operator, value = value, text = value_token.text}
 end
 
-local function parse_factor(state)
-  if accept_word(state, "not") then return {operator = "not", parse_factor(state)} end
+local function parse_brackets(state)
   local token = next_token(state)
   if not token or token.kind ~= "(" then return parse_comparison(state) end
-  state.at = state.at + 1
+  state.at, state.depth = state.at + 1, state.depth + 1
+  if state.depth > MOST_BRACKETS then
+    fail(state.text, ("has more than %d brackets in each other"):format(MOST_BRACKETS))
+  end
   local inner = parse_condition(state)
   expect(state, {[")"] = true}, "')'")
+  state.depth = state.depth - 1
   return inner
+end
+
+local function parse_factor(state)
+  local negated = false
+  while accept_word(state, "not") do negated = not negated end
+  local inner = parse_brackets(state)
+  return negated and {operator = "not", inner} or inner
 end
 
 -- One or more parts with a word between them.
@@ -133,7 +151,7 @@ function parse_condition(state) return parse_chain(state, "or", parse_part) end
 -- Nodes are {operator = "and" | "or" | "not", ...}, or {key =, operator = of SQL, value = number or text, or nil for
 -- null, text = the value as it was typed}.
 function condition.parse(text)
-  local state = {text = text, tokens = tokens_of(text), at = 1}
+  local state = {text = text, tokens = tokens_of(text), at = 1, depth = 0}
   local tree = parse_condition(state)
   local rest = next_token(state)
   if rest then fail(text, ("expected 'and' or 'or', found '%s'"):format(rest.text)) end
@@ -149,7 +167,7 @@ function condition.check_key(key, known)
     if one == key then return end
   end
   errors.raise(2, "key '" .. key:gsub("%c", "?") .. "'", "no run has it",
-    #known > 0 and ("the nearest one is '%s'"):format(fields.nearest(key, known)) or nil)
+    #known > 0 and ("the nearest one is '%s'"):format((fields.nearest(key, known):gsub("%c", "?"))) or nil)
 end
 
 -- The SQL of a comparison with the expression of a value.
@@ -178,7 +196,11 @@ end
 function condition.sql(tree, keys, columns, values)
   if tree.key then return leaf(tree, keys, columns, values) end
   local parts = {}
-  for i, part in ipairs(tree) do parts[i] = "(" .. condition.sql(part, keys, columns, values) .. ")" end
+  for i, part in ipairs(tree) do
+    local text = condition.sql(part, keys, columns, values)
+    -- each bracket counts for the depth that SQLite allows
+    parts[i] = not part.key and BINDS[part.operator] < BINDS[tree.operator] and "(" .. text .. ")" or text
+  end
   if tree.operator == "not" then return "NOT " .. parts[1] end
   return table.concat(parts, tree.operator == "and" and " AND " or " OR ")
 end

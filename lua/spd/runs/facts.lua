@@ -26,14 +26,14 @@ local function list_text(node)
   return "[" .. table.concat(items, ", ") .. "]"
 end
 
--- The settings of a mapping; those of a group have its name and a point before them.
-local function add_settings(found, node, prefix)
+-- The settings of a mapping; those of a group have its name and a point before them, which another may have in its own.
+local function add_settings(found, node, prefix, seen)
   for _, entry in ipairs(node) do
     local key, value = prefix .. entry.key, entry.value
     if value.kind == "mapping" then
-      add_settings(found, value, key .. ".")
+      add_settings(found, value, key .. ".", seen)
     else
-      found.keys[#found.keys + 1] = key
+      if not seen[key] then found.keys[#found.keys + 1], seen[key] = key, true end
       found.values[key] = value.kind == "sequence" and list_text(value) or plain(yaml.scalar(value))
     end
   end
@@ -100,7 +100,7 @@ function facts.read(folder, status)
   local run = run_module.open(folder)
   local found = {keys = {}, values = {}}
   local tree = yaml.read(run:config_path())
-  add_settings(found, tree and tree.kind == "mapping" and tree or {}, "")
+  add_settings(found, tree and tree.kind == "mapping" and tree or {}, "", {})
   found.settings = #found.keys
   local finished = run:is_finished()
   local numbers = finished and run:summary() or run:last_metrics() or {}

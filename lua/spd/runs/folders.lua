@@ -33,9 +33,12 @@ local LAST = {["final_config.yaml"] = true, ["run.lock"] = true}
 local function empty(folder, keep)
   for _, name in ipairs(files.list(folder)) do
     local path = folder .. "/" .. name
-    if not (keep and keep[name]) and not posix.remove(path) then
-      empty(path)
+    if not (keep and keep[name]) then
       local removed, reason = posix.remove(path)
+      if not removed and not posix.is_link(path) and posix.is_directory(path) then
+        empty(path)
+        removed, reason = posix.remove(path)
+      end
       if not removed then errors.raise(1, path, reason) end
     end
   end

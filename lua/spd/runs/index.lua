@@ -95,18 +95,28 @@ local UPDATE = ("INSERT INTO runs (%s) VALUES (%s) ON CONFLICT (name) DO UPDATE 
   COLUMNS, ("?, "):rep(5 + #index.usual - 1) .. "?", COLUMNS, COLUMNS:gsub("[^, ]+", "excluded.%0"))
 
 --- index.put(db, name, found, keys)
--- Write what is known of a run (see spd.runs.facts), in a transaction of the caller. keys: from index.keys; new ones
--- are added.
+-- Write what is known of a run (see spd.runs.facts), in a transaction of the caller: all of it, or nothing where that
+-- fails. keys: from index.keys; new ones are added.
 function index.put(db, name, found, keys)
-  local row = {name, found.status, found.problem, found.started, found.ended}
+  local row, new_keys = {name, found.status, found.problem, found.started, found.ended}, {}
   for i, key in ipairs(index.usual) do row[5 + i] = found.values[key] end
-  local id = db:rows(UPDATE, table.unpack(row, 1, 5 + #index.usual))[1].id
-  db:run(DELETE_ENTRIES, id)
-  for _, key in ipairs(found.keys) do
-    keys[key] = keys[key] or db:rows("INSERT INTO keys (name) VALUES (?) RETURNING id", key)[1].id
-    local value = found.values[key]
-    if value ~= nil then db:run("INSERT INTO entries VALUES (?, ?, ?)", keys[key], id, value) end
-  end
+  db:run "SAVEPOINT put"
+  local ok, problem = pcall(function()
+    local id = db:rows(UPDATE, table.unpack(row, 1, 5 + #index.usual))[1].id
+    db:run(DELETE_ENTRIES, id)
+    for _, key in ipairs(found.keys) do
+      if not keys[key] then
+        keys[key], new_keys[key] = db:rows("INSERT INTO keys (name) VALUES (?) RETURNING id", key)[1].id, true
+      end
+      local value = found.values[key]
+      if value ~= nil then db:run("INSERT INTO entries VALUES (?, ?, ?)", keys[key], id, value) end
+    end
+    db:run "RELEASE put"
+  end)
+  if ok then return end
+  for key in pairs(new_keys) do keys[key] = nil end
+  pcall(db.run, db, "ROLLBACK TO put; RELEASE put") -- SQLite may have undone the whole transaction itself
+  error(problem, 0)
 end
 
 --- index.forget(path, name)

@@ -1,10 +1,13 @@
 --- Questions to an index of runs.
 local condition = require "spd.runs.condition"
+local errors = require "spd.errors"
 local files = require "spd.files"
 local index = require "spd.runs.index"
 local posix = require("spd.core").posix
 
 local query = {}
+
+local MOST_COLUMNS = 500 -- SQLite has a limit for them
 
 -- The keys that are columns of the table runs. Where the folder says something else than the table, that is in `now`.
 local COLUMNS = {
@@ -100,6 +103,9 @@ end
 -- The columns that are asked for, or of the usual ones those that there are.
 local function choose_columns(settings, known)
   local columns, is_known = {}, {}
+  if settings.columns and #settings.columns > MOST_COLUMNS then
+    errors.raise(2, "--columns", ("expected at most %d keys, found %d"):format(MOST_COLUMNS, #settings.columns))
+  end
   for _, key in ipairs(known) do is_known[key] = true end
   for _, key in ipairs(settings.columns or USUAL) do
     if settings.columns then condition.check_key(key, known) end

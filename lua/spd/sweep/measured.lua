@@ -35,15 +35,14 @@ local function take_row(self, row)
   self.value = value
 end
 
-local function new_lines(self)
-  local file <close> = io.open(self.folder .. "/metrics.jsonl", "rb")
-  if not file then return "" end
-  local size = file:seek "end"
-  if size < self.offset then self.offset, self.values, self.steps_of = 0, {}, {} end
-  file:seek("set", self.offset)
-  local text = (file:read(size - self.offset) or ""):match("^.*\n") or ""
-  self.offset = self.offset + #text
-  return text
+local function take_new_rows(self)
+  local path = self.folder .. "/metrics.jsonl"
+  if not posix.is_file(path) then return end
+  if files.size(path) < self.offset then self.offset, self.values, self.steps_of = 0, {}, {} end
+  for _, row, offset in files.json_lines(path, self.offset) do
+    self.offset = offset
+    if row then take_row(self, row) end
+  end
 end
 
 local function measure_rate(self)
@@ -60,10 +59,7 @@ function Reader:update()
   if not self.steps and posix.is_file(self.folder .. "/final_config.yaml") then
     self.steps = math.tointeger(tonumber(files.read(self.folder .. "/final_config.yaml"):match("\nsteps: (%d+)")))
   end
-  for line in new_lines(self):gmatch("[^\n]+") do
-    local row = json.decode(line)
-    if type(row) == "table" then take_row(self, row) end
-  end
+  take_new_rows(self)
   measure_rate(self)
 end
 
@@ -105,11 +101,8 @@ end
 -- target_ci_error is target_ci_error/linear1 and so on.
 function measured.numbers(folder)
   local numbers = {}
-  local metrics, summary = folder .. "/metrics.jsonl", folder .. "/summary.json"
-  for line in (posix.is_file(metrics) and files.read(metrics) or ""):gmatch("[^\n]+") do
-    local row = json.decode(line)
-    if type(row) == "table" then add_numbers(numbers, row, "") end
-  end
+  local summary = folder .. "/summary.json"
+  for _, row in files.json_lines(folder .. "/metrics.jsonl") do add_numbers(numbers, row or {}, "") end
   local last = posix.is_file(summary) and json.decode(files.read(summary))
   if type(last) == "table" then add_numbers(numbers, last, "") end
   return numbers

@@ -1,6 +1,7 @@
 -- What is read of a trial's folder while it runs and at its end.
 local experiment = require "spec.support.experiment"
 local measured = require "spd.sweep.measured"
+local posix = require("spd.core").posix
 
 describe("what a trial has measured", function()
   local folder
@@ -19,6 +20,16 @@ describe("what a trial has measured", function()
     assert.same({{}, 0}, {reader.values, reader.rate})
     assert.is_nil(reader.step)
     assert.same({}, measured.numbers(folder))
+  end)
+
+  it("is nothing where metrics.jsonl is a pipe or a folder", function()
+    for _, command in ipairs{"mkfifo", "mkdir"} do
+      posix.run{command, folder .. "/metrics.jsonl"}
+      local reader = measured.reader(folder, "loss/total")
+      reader:update()
+      assert.same({{}, {}}, {reader.values, measured.numbers(folder)})
+      posix.remove(folder .. "/metrics.jsonl")
+    end
   end)
 
   it("is read as it grows, in whole lines", function()
