@@ -68,6 +68,7 @@ local function dry_run()
     print(("trial %d: %s"):format(n - 1, quoted(words)))
     if #overrides > 0 then print("  over its config: " .. quoted(overrides)) end
   end
+  if not count or count > FIRST then print "..." end
 end
 
 if options["dry-run"] then return dry_run() end
@@ -112,7 +113,7 @@ if not options.quiet then
   if not drawn then warn("figures: " .. reason) end
   local failed, unreported = study:counts().failed, results.warning(study)
   if failed > 0 then warn(("failed trials: %d (what they printed is in %s/logs)"):format(failed, directory)) end
-  if unreported then warn(unreported) end
+  if unreported and not display.warned then warn(unreported) end
   print(ranking.table(sweep, study:trials(), SHOWN))
 end
 print("study: " .. directory)

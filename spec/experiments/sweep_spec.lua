@@ -103,7 +103,7 @@ describe("experiments/sweep.lua", function()
 
   it("after Ctrl-C says how to go on, and so it does", function()
     local file = sweep.trivial(folder, nil, WAITING:format(folder))
-    local worker = sweep.start(folder, file, "--out", out)
+    local worker = sweep.start(folder, file, "--out", out, "--quiet")
     wait_for(out .. "/trials/1/times")
     posix.run{"kill", "-INT", worker.pid}
     local status, _, message
@@ -167,8 +167,8 @@ describe("experiments/sweep.lua", function()
     assert.matches("trial 1 failed, after 0:%d%d, score %-, x=3, so sorry %(", text)
     assert.same({"1.log"}, experiment.names_in(out .. "/logs"))
     assert.equal("about to fail\nspdlua: so sorry\n", experiment.read(out .. "/logs/1.log"))
-    assert.equal("spdlua: warning: failed trials: 1 (what they printed is in " .. out .. "/logs)\n" ..
-      "spdlua: warning: no trial has reported the metric 'score' (nor any other number)\n", message)
+    assert.equal("spdlua: warning: no trial has reported the metric 'score' (nor any other number)\n" ..
+      "spdlua: warning: failed trials: 1 (what they printed is in " .. out .. "/logs)\n", message)
   end)
 
   it("ends when the first trials all fail", function()
@@ -196,7 +196,7 @@ describe("experiments/sweep.lua", function()
     local file = sweep.trivial(folder, "method: grid\nmetric: {name: total_score}\nparameters: {x: {value: 1}}", [[
 local file <close> = io.open(os.getenv "SPDLUA_TRIAL" .. "/metrics.jsonl", "w")
 file:write('{"step": 0, "score/total": 1}\n')]])
-    local status, _, message = sweep.run(file, "--out", out)
+    local status, _, message = sweep.run(file, "--out", out) -- said once, after the first trial
     assert.same({0,
       "spdlua: warning: no trial has reported the metric 'total_score' (the nearest one is 'score/total')\n"},
       {status, message})

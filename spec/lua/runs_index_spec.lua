@@ -126,6 +126,17 @@ describe("the index of runs", function()
     assert.same({"a running"}, (list()))
   end)
 
+  it("has the numbers that a run in work has logged by now", function()
+    local path = runs.make(folder .. "/a", {rows = {{step = 0, mmcs = 0.1}}})
+    local db = index.open(folder .. "/runs.db")
+    index.put(db, "a", facts.read(path, "running"), {})
+    db:close()
+    local lock <close> = posix.try_lock(path .. "/run.lock")
+    runs.make(path, {rows = {{step = 0, mmcs = 0.1}, {step = 20, mmcs = 0.5}}})
+    assert.same({"a running 20 0.5"}, (list{columns = {"name", "status", "step", "mmcs"}}))
+    assert.same({"a running"}, (list{where = "mmcs > 0.4 and status = running"}))
+  end)
+
   it("that is damaged, newer, or no file is a warning, and the run goes on", function()
     local path = runs.make(folder .. "/a")
     for what, text in pairs{["not a database but something else"] = "is damaged", newer = "from a newer spdlua"} do

@@ -1,5 +1,7 @@
 --- Questions to an index of runs.
 local condition = require "spd.runs.condition"
+local database = require "spd.database"
+local facts = require "spd.runs.facts"
 local errors = require "spd.errors"
 local files = require "spd.files"
 local index = require "spd.runs.index"
@@ -47,8 +49,8 @@ local function names_in(folder, prefix)
   return set
 end
 
--- Note in the table `now` which runs in a folder are gone, and which are not in work though they did not end. What is
--- gone is told by the list of the folder for the runs just in it, of which there may be many.
+-- Note in the table `now` which runs in a folder are gone, and which of those that did not end are in work or not. What
+-- is gone is told by the list of the folder for the runs just in it, of which there may be many.
 local function look_at_folders(db, root, prefix, there)
   db:run "PRAGMA temp_store = MEMORY; CREATE TEMP TABLE now (run INTEGER PRIMARY KEY, status TEXT)"
   local gone = 0
@@ -60,12 +62,28 @@ local function look_at_folders(db, root, prefix, there)
     if not is_there then
       db:run("INSERT INTO now VALUES (?, 'gone')", id)
       gone = gone + 1
-    elseif status == "running" and not posix.is_locked(root .. name .. "/run.lock") then
-      db:run("INSERT INTO now VALUES (?, 'stopped')", id)
+    elseif status == "running" or status == "stopped" then
+      local is = posix.is_locked(root .. name .. "/run.lock") and "running" or "stopped"
+      if is ~= status then db:run("INSERT INTO now VALUES (?, ?)", id, is) end
     end
     there[name] = nil
   end
   return gone
+end
+
+-- Let the index say of runs that had not ended what their folders say now. Where it cannot be written they stay as they
+-- are in it.
+local function refresh(db, root, prefix, keys)
+  local names = {}
+  local sql = "SELECT name FROM runs WHERE status = 'running' AND (instr(name, ?) = 1 OR ? = '')"
+  for row in db:each_list(sql, prefix, prefix) do names[#names + 1] = row[1] end
+  if #names == 0 then return end
+  pcall(database.transaction, db, function()
+    for _, name in ipairs(names) do
+      local ok, found = pcall(facts.read, root .. name)
+      if ok then index.put(db, name, found, keys) end
+    end
+  end)
 end
 
 -- How many of the names are those of runs' folders.
@@ -130,6 +148,7 @@ function query.list(settings)
   local tree, sort = settings.where and condition.parse(settings.where), settings.sort or "-started"
   local db <close> = index.open_existing(path)
   local keys, root, values = index.keys(db), path:match "^.*/", {}
+  refresh(db, root, prefix, keys)
   local known = names_of(keys)
   for _, key in ipairs(tree and condition.keys(tree, {}) or {}) do condition.check_key(key, known) end
   condition.check_key(sort:match "^%-?(.*)$", known)

@@ -1,6 +1,7 @@
 --- What a sweep shows while it runs: on a terminal a table that is drawn again in place, elsewhere a line per trial.
 local core = require "spd.core"
 local progress = require "spd.progress"
+local results = require "spd.sweep.results"
 local values_module = require "spd.sweep.values"
 
 local board = {}
@@ -161,10 +162,23 @@ function Board:update()
   self.drawn = #lines
 end
 
+-- Warn once, after the first trial that has finished without the metric, where none has it.
+local function warn_of_metric(self, trial)
+  if self.warned or trial.state ~= "finished" or trial.metric then return end
+  local warning = results.warning(self.study)
+  if not warning then return end
+  self.warned = true
+  if self.drawn > 0 then self.output:write(("\27[%dA\r\27[J"):format(self.drawn)) end
+  self.output:flush()
+  self.drawn = 0
+  io.stderr:write("spdlua: warning: ", warning, "\n")
+end
+
 --- display:ended(trial)
--- A trial has ended, or was interrupted.
+-- A trial has ended, or was interrupted. The first that finishes without the metric gives a warning.
 function Board:ended(trial)
   if self.quiet then return end
+  warn_of_metric(self, trial)
   if self.terminal then return self:update() end
   local counts = self.study:counts()
   local metric = self.study.sweep.metric

@@ -223,9 +223,9 @@ end
 
 --- command.check(sweep, sampler)
 -- Raise an error for what would make trials fail before their first step, as far as it can be known: a program that is
--- not there, or a config for a script of ours; and, where a word of the command is a config of ours, a parameter that the config does not have or a value
--- that it refuses. The config is loaded with every value of a list and the limits of every range, one at a time in
--- the first trial, and with the values of the first trials.
+-- not there, or a config for a script of ours; and, where a word of the command is a config of ours, a parameter that
+-- the config does not have or a value that it refuses. The config is loaded with every value of a list and the limits
+-- of every range, one at a time in the first trial, and with the values of the first trials.
 function command.check(sweep, sampler)
   check_program(sweep)
   local usage = usage_of(sweep)

@@ -1,4 +1,5 @@
 --- Sweep files: the YAML of Weights & Biases, read and checked.
+local core = require "spd.core"
 local distributions = require "spd.sweep.distributions"
 local errors = require "spd.errors"
 local fields = require "spd.fields"
@@ -162,6 +163,34 @@ function definition.read(path)
       places["metric.impute"]))
   end
   return sweep, warnings
+end
+
+-- A node of YAML as one text, without layout, comments and places.
+local function text_of(node)
+  local parts = {}
+  for i, child in ipairs(node) do
+    parts[i] = node.kind == "mapping" and ("%q:%s"):format(child.key, text_of(child.value)) or text_of(child)
+  end
+  if node.kind == "mapping" then table.sort(parts) end
+  return ("%s(%q%s)"):format(node.kind, tostring(node.value), table.concat(parts, ","))
+end
+
+-- Keys that change no trial.
+local WITHOUT_EFFECT = {run_cap = true, description = true}
+
+--- definition.same_trials(one, other) -> whether two sweep files mean the same trials
+-- Layout, comments, the order of keys, run_cap and description may differ.
+function definition.same_trials(one, other)
+  local function meaning(yaml_text)
+    local ok, tree = pcall(core.yaml_parse, yaml_text, "sweep.yaml")
+    if not ok or not tree or tree.kind ~= "mapping" then return yaml_text end
+    local kept = {kind = "mapping"}
+    for _, entry in ipairs(tree) do
+      if not WITHOUT_EFFECT[entry.key] then kept[#kept + 1] = entry end
+    end
+    return text_of(kept)
+  end
+  return meaning(one) == meaning(other)
 end
 
 return definition

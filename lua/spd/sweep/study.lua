@@ -14,6 +14,7 @@
 -- stopped (by early_terminate), for good.
 local core = require "spd.core"
 local database = require "spd.database"
+local definition = require "spd.sweep.definition"
 local errors = require "spd.errors"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
@@ -194,8 +195,8 @@ local OURS = {
 local function check_folder(self, text)
   local copy = self:path "sweep.yaml"
   local has_copy = posix.is_file(copy)
-  if has_copy and files.read(copy) ~= text then
-    errors.raise(2, self.directory, ("is the study of another sweep file: its sweep.yaml is not %s"):format(
+  if has_copy and not definition.same_trials(files.read(copy), text) then
+    errors.raise(2, self.directory, ("is the study of another sweep: its sweep.yaml has other trials than %s"):format(
       self.sweep.path), "--out names another folder")
   end
   if has_copy and (posix.is_file(self:path "study.db") or posix.is_file(self:path "study.lock")) then return end
@@ -209,10 +210,9 @@ end
 
 local function take_folder(self, text)
   check_folder(self, text) -- another process may have been faster
-  if not posix.is_file(self:path "sweep.yaml") then
-    files.write(self:path "sweep.yaml", text)
-    self.made = true
-  end
+  local copy = self:path "sweep.yaml"
+  self.made = not posix.is_file(copy)
+  if self.made or files.read(copy) ~= text then files.write(copy, text) end -- run_cap may be another one
   for _, name in ipairs(FOLDERS) do files.make_directory(self:path(name)) end
 end
 

@@ -1,4 +1,5 @@
 -- Sweep files as people have them are read, and what is wrong in one is said with its line.
+local definition = require "spd.sweep.definition"
 local sweep_file = require "spec.support.sweep"
 
 -- The parameters of such lines by key.
@@ -11,6 +12,18 @@ local function parameters_of(lines, method)
 end
 
 describe("sweep files", function()
+  it("have the same trials with another layout, order, run_cap or description, else others", function()
+    local text = "method: random\nrun_cap: 3\nparameters: {lr: {min: 0.1, max: 1}, seed: {values: [0, 1]}}\n"
+    local function same(other) return definition.same_trials(text, other) end
+    assert.is_true(same("# more\nparameters:\n  seed:\n    values: [0, 1]\n  lr: {max: 1, min: 0.1}\n" ..
+      "method: random\nrun_cap: 8\ndescription: longer\n"))
+    assert.is_false(same((text:gsub("0.1", "0.2"))))
+    assert.is_false(same((text:gsub("%[0, 1%]", "[1, 0]"))))
+    assert.is_false(same((text:gsub("random", "bayes"))))
+    assert.is_false(same(text .. "name: other\n"))
+    assert.is_false(same "{")
+  end)
+
   it("have the form of those of the public SPD code", function()
     local sweep, warnings = sweep_file.read [[
 program: experiments/lm_decomposition.lua

@@ -212,8 +212,8 @@ describe("a study", function()
   describe("that is opened", function()
     it("refuses another sweep file, another program's folder, and a file", function()
       open():close()
-      assert.equal(path .. ": is the study of another sweep file: its sweep.yaml is not sweep.yaml (--out names " ..
-        "another folder)", refused{text = "method: random\n"})
+      assert.equal(path .. ": is the study of another sweep: its sweep.yaml has other trials than sweep.yaml " ..
+        "(--out names another folder)", refused{text = "method: random\n"})
       experiment.write(folder .. "/notes", "")
       assert.equal(folder .. ": is not empty, and no study: it holds " .. "notes (--out names another folder)",
         (refused{directory = folder}:gsub("it holds study ", "it holds notes ")))
