@@ -91,6 +91,9 @@ deep/twin  stopped      2     -           -     -
       local lock <close> = posix.try_lock(folder .. "/two/run.lock")
       assert.matches("another process is working on this run", refusal("rm", "one", "two", "--in", folder, "--yes"))
     end
+    runs.make(folder .. "/study/trials/0")
+    experiment.write(folder .. "/study/study.db", "")
+    assert.matches("is a trial of the study", refusal("rm", folder .. "/study/trials/0", "--yes"))
     assert.is_true(posix.is_directory(folder .. "/one"))
     assert.matches("a run is named by an empty word", refusal("rm", "", "--in", folder, "--yes"))
     assert.matches("%-%-in: expected something", refusal("rm", "one", "--in", "", "--yes"))

@@ -44,10 +44,20 @@ local function empty(folder, keep)
   end
 end
 
+-- A study counts on its trials.
+local function check_no_trial(path)
+  local study = (posix.real_path(path) or path):match "^(.*)/trials/[^/]+$"
+  if study and posix.is_file(study .. "/study.db") then
+    errors.raise(2, path, "is a trial of the study " .. study, "remove the study's folder as a whole")
+  end
+end
+
 --- folders.check_removable(path) -> run
--- Raise an error unless the folder is that of a run, holds no other runs, and no process works on it.
+-- Raise an error unless the folder is that of a run, no trial of a study, holds no other runs, and no process works on
+-- it.
 function folders.check_removable(path)
   local run = run_module.open(path)
+  check_no_trial(path)
   if posix.is_link(run.directory) then errors.raise(2, path, "is a symbolic link", "name the folder itself") end
   folders.each(path, function(inner)
     errors.raise(2, path, "holds other runs, such as " .. inner, "remove these first")
