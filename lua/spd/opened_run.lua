@@ -15,6 +15,7 @@ local plots = require "spd.opened_run.plots"
 local run_module = require "spd.run"
 local run_list = require "spd.opened_run.run_list"
 local run_metrics = require "spd.opened_run.run_metrics"
+local posix = require("spd.core").posix
 
 local opened_run = {}
 
@@ -51,7 +52,7 @@ local function new(subject, run, step)
 end
 
 --- opened_run.open([directory [, options]]) -> run
--- A run's folder, finished or not; see spd.open. The object has the fields
+-- A run's folder, finished or not, or its path below out/; see spd.open. The object has the fields
 --
 --     config, summary        what is in final_config.yaml and, of a finished run, summary.json
 --     target                 the model that is decomposed (spd.model)
@@ -71,6 +72,8 @@ function opened_run.open(...)
   end
   options = arguments.options("spd.open", options, {"step", "model", "dataset"})
   local step = options.step and arguments.integer("spd.open", "step", options.step, 0)
+  local below = "out/" .. directory -- as runs.lua names it
+  if not posix.is_directory(directory) and posix.is_directory(below) then directory = below end
   return new(experiment.open(directory, step, check_own(options)))
 end
 

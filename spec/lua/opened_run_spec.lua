@@ -134,18 +134,27 @@ describe("spd.open", function()
     refuses("has no checkpoint yet", spd.open, base .. "/without")
   end)
 
+  it("opens a run by its path below out/, too", function()
+    local folder = base .. "/working"
+    known.write_tms(folder .. "/out/sweeps/s/trials/0", true)
+    local status, text, message = experiment.run{"env", "-C", folder, core.posix.real_path(experiment.host), "-l",
+      "spd", "-e", 'print(spd.open("sweeps/s/trials/0").directory)'}
+    assert.same({0, "out/sweeps/s/trials/0\n", ""}, {status, text, message})
+  end)
+
   it("lists the runs in a folder, the newest first, whatever is in them", function()
     local folder = base .. "/list"
     known.write_tms(folder .. "/old", true)
-    known.write_tms(folder .. "/deeper/new", false)
+    known.write_tms(folder .. "/sweeps/s/trials/0", false)
     assert.equal(0, (experiment.run{"touch", "-d", "2001-02-03 04:05", folder .. "/old/final_config.yaml",
       folder .. "/old/metrics.jsonl", folder .. "/old/summary.json"}))
     local list = require("spd.opened_run.run_list").of(folder)
-    assert.same({folder .. "/deeper/new", folder .. "/old"}, {list[1].directory, list[2].directory})
+    assert.same({folder .. "/sweeps/s/trials/0", folder .. "/old"}, {list[1].directory, list[2].directory})
     assert.matches("old +2001%-02%-03 04:05 +mmcs 1.0000, CI error 0", tostring(list))
-    assert.matches("new .*unfinished, step 0", tostring(list))
+    assert.matches("trials/0 .*unfinished, step 0", tostring(list))
     experiment.write(folder .. "/old/summary.json", "{broken")
-    experiment.write(folder .. "/deeper/new/summary.json", '{"steps": 0, "mmcs": "x", "target_ci_error_total": 0.5}')
+    experiment.write(folder .. "/sweeps/s/trials/0/summary.json",
+      '{"steps": 0, "mmcs": "x", "target_ci_error_total": 0.5}')
     assert.matches("cannot be read", tostring(list))
     assert.matches("CI error 0.5", tostring(list))
     assert.matches("no run under", tostring(require("spd.opened_run.run_list").of(base .. "/nowhere")))

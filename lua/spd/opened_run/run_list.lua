@@ -7,7 +7,7 @@ local posix = core.posix
 
 local run_list = {}
 
-local DEEPEST, SHOWN = 3, 15 -- folders in folders that are looked into, runs that are printed
+local DEEPEST, SHOWN = 4, 15 -- out/sweeps/NAME/trials/N is that deep; runs that are printed
 
 -- When anything was written last in a run's folder.
 local function changed(directory)
@@ -73,7 +73,7 @@ local function describe(self)
 end
 
 --- run_list.of(folder) -> list of {directory =, changed = seconds since 1970}, newest first
--- The runs in a folder and in those in it, three deep. Printed as a table.
+-- The runs in a folder and in those in it, four deep. Printed as a table.
 function run_list.of(folder)
   local list = scan(folder, 1, {})
   table.sort(list, function(a, b)
