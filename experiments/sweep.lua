@@ -12,6 +12,7 @@ local experiment = require "spd.experiment"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local measured = require "spd.sweep.measured"
+local processes = require "spd.processes"
 local ranking = require "spd.sweep.ranking"
 local results = require "spd.sweep.results"
 local sampling = require "spd.sweep.sampling"
@@ -51,22 +52,14 @@ local threads = options.threads or math.max(1, core.threads() // jobs)
 
 local FIRST = 5 -- trials that --dry-run shows
 
-local function quoted(words)
-  local list = {}
-  for i, word in ipairs(words) do
-    list[i] = word:find "^[%w_./=:,+%%@-]+$" and word or "'" .. word:gsub("'", "'\\''") .. "'"
-  end
-  return table.concat(list, " ")
-end
-
 local function dry_run()
   local count = sampler:count()
   print(count and ("%d trials, by %s"):format(count, sweep.method) or "trials without end, by " .. sweep.method)
   for n = 1, math.min(FIRST, count or FIRST) do
     local folder = ("%s/trials/%d"):format(directory, n - 1)
     local words, overrides = command.words(sweep, sampler:values(n, {}), {folder = folder})
-    print(("trial %d: %s"):format(n - 1, quoted(words)))
-    if #overrides > 0 then print("  over its config: " .. quoted(overrides)) end
+    print(("trial %d: %s"):format(n - 1, processes.quoted(words)))
+    if #overrides > 0 then print("  over its config: " .. processes.quoted(overrides)) end
   end
   if not count or count > FIRST then print "..." end
 end

@@ -87,6 +87,14 @@ function files.size(path)
   return file:seek "end"
 end
 
+--- files.absolute(path) -> the path from the root, of what may not be there
+function files.absolute(path)
+  if path:sub(1, 1) == "/" then return path end
+  local folder, message = posix.working_directory()
+  if not folder then errors.raise(1, path, message) end
+  return folder .. "/" .. path
+end
+
 --- files.list(folder) -> names
 function files.list(folder)
   local names, message = posix.list_directory(folder)

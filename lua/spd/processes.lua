@@ -69,4 +69,14 @@ function processes.run(count, jobs, command, finished)
   end
 end
 
+--- processes.quoted(words) -> text
+-- The words as a shell takes them.
+function processes.quoted(words)
+  local list = {}
+  for i, word in ipairs(words) do
+    list[i] = word:find "^[%w_./=:,+%%@-]+$" and word or "'" .. word:gsub("'", "'\\''") .. "'"
+  end
+  return table.concat(list, " ")
+end
+
 return processes

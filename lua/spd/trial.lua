@@ -14,21 +14,18 @@
 -- after the program's end, before that was written down. It finds in its folder what it has left there.
 local cli = require "spd.cli"
 local errors = require "spd.errors"
+local files = require "spd.files"
 local json = require "spd.json"
 local posix = require("spd.core").posix
 
 local trial = {}
 
 -- The program may change its working directory.
-local function absolute(path)
-  return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path
-end
-
 --- trial.environment(folder, overrides, threads) -> table of environment variables
 -- What a trial's process is to be started with.
 function trial.environment(folder, overrides, threads)
   return {
-    SPDLUA_TRIAL = absolute(folder), SPDLUA_THREADS = tostring(threads), OMP_NUM_THREADS = tostring(threads),
+    SPDLUA_TRIAL = files.absolute(folder), SPDLUA_THREADS = tostring(threads), OMP_NUM_THREADS = tostring(threads),
     SPDLUA_OVERRIDES = json.encode(#overrides > 0 and overrides or json.empty_list),
   }
 end

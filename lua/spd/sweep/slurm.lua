@@ -4,6 +4,7 @@
 -- hold between them: those of the database and of the processes are of that kind.
 local errors = require "spd.errors"
 local files = require "spd.files"
+local processes = require "spd.processes"
 local posix = require("spd.core").posix
 
 local slurm = {}
@@ -76,29 +77,17 @@ fi
 exit "$status"
 ]=]
 
-local function quoted(words)
-  local list = {}
-  for i, word in ipairs(words) do
-    list[i] = word:match "^[%w_./=:,+-]+$" and word or "'" .. word:gsub("'", "'\\''") .. "'"
-  end
-  return table.concat(list, " ")
-end
-
 -- A value in a line for sbatch, which has rules of its own.
 local function directive(value) return '"' .. value:gsub('["\\]', "\\%0") .. '"' end
-
-local function absolute(path)
-  return path:sub(1, 1) == "/" and path or posix.working_directory() .. "/" .. path
-end
 
 -- The batch script of a job array. The sweep file that tasks read is the study's copy, which nobody edits.
 local function batch_script(submission)
   local folder = submission.folder
   local values = {
-    folder = folder, command = quoted(submission.command), tasks = submission.tasks,
+    folder = folder, command = processes.quoted(submission.command), tasks = submission.tasks,
     name = directive(folder:match "[^/]*$"), directory = directive(posix.working_directory()),
-    output = directive(folder:gsub("%%", "%%%%") .. "/logs/slurm-%A_%a.out"), out = quoted{folder},
-    worker = quoted{posix.executable(), absolute(submission.script), folder .. "/sweep.yaml"},
+    output = directive(folder:gsub("%%", "%%%%") .. "/logs/slurm-%A_%a.out"), out = processes.quoted{folder},
+    worker = processes.quoted{posix.executable(), files.absolute(submission.script), folder .. "/sweep.yaml"},
     threads = submission.threads or '"${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"',
   }
   return (SCRIPT:gsub("@{(%w+)}", values))
@@ -136,7 +125,7 @@ function slurm.submission(options, study)
     return nil
   end
   local submission = {
-    folder = absolute(study.folder:gsub("(.)/+$", "%1")), script = study.script, sweep = options.sweep,
+    folder = files.absolute(study.folder:gsub("(.)/+$", "%1")), script = study.script, sweep = options.sweep,
     threads = options.threads, tasks = count_tasks(options, study.trials),
     command = table.pack("sbatch", "--parsable", table.unpack(slurm.words(more or ""))),
   }
@@ -176,7 +165,7 @@ function slurm.advice(submission, job)
     "to watch:    squeue -j " .. job,
     "to cancel:   scancel " .. job,
     "to take part, and see all trials:",
-    "  spdlua " .. quoted{submission.script, submission.sweep, "--out", submission.folder},
+    "  spdlua " .. processes.quoted{submission.script, submission.sweep, "--out", submission.folder},
   }, "\n")
 end
 

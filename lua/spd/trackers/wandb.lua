@@ -48,10 +48,6 @@ local function check_id(id)
   return id
 end
 
-local function absolute(path)
-  return path:sub(1, 1) == "/" and path or assert(posix.working_directory()) .. "/" .. path
-end
-
 -- Whether a folder is one that was made for the run of that id: wandb.json may say anything.
 local function is_place_of(folder, id)
   local made_for = folder:match("/offline%-run%-%d+_%d+%-([^/]+)$")
@@ -67,7 +63,7 @@ function Observer:place()
   if folder and is_place_of(folder, check_id(id)) then return folder, id end
   id = check_id(id or self.variable "WANDB_RUN_ID" or new_id())
   local parent = self.variable "WANDB_DIR"
-  folder = ("%s/offline-run-%s-%s"):format(absolute(parent and parent .. "/wandb" or "wandb"),
+  folder = ("%s/offline-run-%s-%s"):format(files.absolute(parent and parent .. "/wandb" or "wandb"),
     os.date("%Y%m%d_%H%M%S"), id)
   files.make_directory(folder .. "/files", true)
   files.write(path, json.encode_pretty{directory = folder, run_id = id})
