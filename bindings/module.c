@@ -35,11 +35,6 @@ static int state_close(lua_State *L) {
   return 0;
 }
 
-void spdL_protect_metatable(lua_State *L) {
-  lua_pushboolean(L, false);
-  lua_setfield(L, -2, "__metatable");
-}
-
 /* ---- errors -------------------------------------------------------------------------------- */
 
 static int error_tostring(lua_State *L) {
@@ -83,6 +78,20 @@ void spdL_register(lua_State *L, const spdL_function *functions) {
     lua_settable(L, -4);
     lua_setfield(L, -3, f->name);
   }
+  lua_pop(L, 1);
+}
+
+void spdL_new_type(lua_State *L, const char *metatable, const luaL_Reg *metamethods, const char *key,
+                   const spdL_function *methods) {
+  luaL_newmetatable(L, metatable);
+  luaL_setfuncs(L, metamethods, 0);
+  if (methods != NULL) {
+    lua_newtable(L);
+    spdL_register(L, methods);
+    lua_setfield(L, -2, key);
+  }
+  lua_pushboolean(L, false);
+  lua_setfield(L, -2, "__metatable");
   lua_pop(L, 1);
 }
 

@@ -411,22 +411,15 @@ static const spdL_function functions[] = {
      "end. What they print is not taken meanwhile: for programs that write to files."},
     {NULL, NULL, NULL}};
 
-static const luaL_Reg lock_metamethods[] = {
-    {"__gc", lock_close}, {"__close", lock_close}, {"close", lock_close}, {NULL, NULL}};
+static const luaL_Reg lock_metamethods[] = {{"__gc", lock_close}, {"__close", lock_close}, {NULL, NULL}};
+static const spdL_function lock_methods[] = {{"close", lock_close, NULL}, {NULL, NULL, NULL}};
 
 static const luaL_Reg directory_metamethods[] = {{"__gc", directory_close}, {NULL, NULL}};
 
 void spdL_open_posix(lua_State *L) {
   spdL_open_program(L);
-  luaL_newmetatable(L, LOCK);
-  luaL_setfuncs(L, lock_metamethods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  luaL_newmetatable(L, DIRECTORY);
-  luaL_setfuncs(L, directory_metamethods, 0);
-  spdL_protect_metatable(L);
-  lua_pop(L, 2);
+  spdL_new_type(L, LOCK, lock_metamethods, "__index", lock_methods);
+  spdL_new_type(L, DIRECTORY, directory_metamethods, NULL, NULL);
   lua_newtable(L);
   spdL_register(L, functions);
   lua_setfield(L, -2, "posix");

@@ -295,13 +295,8 @@ int spdL_wait_programs(lua_State *L) {
 }
 
 static const luaL_Reg metamethods[] = {{"__gc", program_close}, {"__close", program_close}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"poll", program_poll}, {"terminate", program_terminate}, {NULL, NULL}};
+/* said of core.posix.start */
+static const spdL_function methods[] = {
+    {"poll", program_poll, NULL}, {"terminate", program_terminate, NULL}, {NULL, NULL, NULL}};
 
-void spdL_open_program(lua_State *L) {
-  luaL_newmetatable(L, PROGRAM);
-  luaL_setfuncs(L, metamethods, 0);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
-}
+void spdL_open_program(lua_State *L) { spdL_new_type(L, PROGRAM, metamethods, "__index", methods); }

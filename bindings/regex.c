@@ -123,15 +123,10 @@ static const spdL_function functions[] = {
      "is no match. Matching has limits, so that no pattern hangs."},
     {NULL, NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {
-    {"__gc", regex_close}, {"__close", regex_close}, {"find", regex_find}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", regex_close}, {"__close", regex_close}, {NULL, NULL}};
+static const spdL_function methods[] = {{"find", regex_find, NULL}, {NULL, NULL, NULL}};
 
 void spdL_open_regex(lua_State *L) {
-  luaL_newmetatable(L, REGEX);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
+  spdL_new_type(L, REGEX, metamethods, "__index", methods);
   spdL_register(L, functions);
 }

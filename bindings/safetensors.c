@@ -189,12 +189,6 @@ static const spdL_function methods[] = {
 static const luaL_Reg metamethods[] = {{"__gc", file_close}, {"__close", file_close}, {NULL, NULL}};
 
 void spdL_open_safetensors(lua_State *L) {
-  luaL_newmetatable(L, FILE_BOX);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_newtable(L);
-  spdL_register(L, methods);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
+  spdL_new_type(L, FILE_BOX, metamethods, "__index", methods);
   spdL_register(L, functions);
 }

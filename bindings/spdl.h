@@ -18,7 +18,7 @@
 /* Metatable names: the two builds of the module can live in one Lua state. */
 #define SPDL_NAME(type) SPDL_MODULE "." type
 
-/* A function of the module with the text that help() shows. Arrays end with a NULL name. */
+/* A function of the module with the text that help() shows, or NULL. Arrays end with a NULL name. */
 typedef struct {
   const char *name;
   lua_CFunction function;
@@ -27,6 +27,11 @@ typedef struct {
 
 /* Set the functions in the table on top of the stack and record their documentation. */
 void spdL_register(lua_State *L, const spdL_function *functions);
+/* Make the type of a userdata, with its methods in a table at `key` of the metatable: "__index", or where an __index of
+** its own looks; NULL: no methods. Lua code sees `false` instead of the metatable: without its __gc, memory would not
+** be safe. */
+void spdL_new_type(lua_State *L, const char *metatable, const luaL_Reg *metamethods, const char *key,
+                   const spdL_function *methods);
 
 /* What one Lua state holds: its context, the open tapes, innermost first (none: operators compute at once), a tape
 ** for computing at once, and closed tapes that wait with their buffers for the next one. */
@@ -78,8 +83,6 @@ spd_tensor *spdL_test_tensor(lua_State *L, int argument); /* NULL if it is somet
 spd_tensor **spdL_new_tensor_box(lua_State *L);
 /* The tensor at an argument, kept alive by a box that this pushes, whatever Lua code runs from now on. */
 spd_tensor *spdL_hold_tensor(lua_State *L, int argument);
-/* Let Lua code see `false` instead of the metatable on top of the stack: without its __gc, memory would not be safe. */
-void spdL_protect_metatable(lua_State *L);
 /* Tell the collector about the bytes of the tensor in a filled box. */
 void spdL_account(lua_State *L, const spd_tensor *tensor);
 /* Sizes from argument on, given as numbers or as one table. Returns the number of dimensions. */

@@ -362,16 +362,8 @@ static const luaL_Reg statement_metamethods[] = {
     {"__gc", statement_collect}, {"__close", statement_close}, {NULL, NULL}};
 
 void spdL_open_sqlite(lua_State *L) {
-  luaL_newmetatable(L, STATEMENT);
-  luaL_setfuncs(L, statement_metamethods, 0);
-  spdL_protect_metatable(L);
-  luaL_newmetatable(L, DATABASE);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_newtable(L);
-  spdL_register(L, methods);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  lua_pop(L, 2);
+  spdL_new_type(L, STATEMENT, statement_metamethods, NULL, NULL);
+  spdL_new_type(L, DATABASE, metamethods, "__index", methods);
   lua_newtable(L);
   spdL_register(L, functions);
   lua_setfield(L, -2, "sqlite");

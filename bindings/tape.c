@@ -211,18 +211,7 @@ static const luaL_Reg tape_metamethods[] = {
 static const luaL_Reg value_metamethods[] = {{"__tostring", value_tostring}, {"__index", value_index}, {NULL, NULL}};
 
 void spdL_open_tape(lua_State *L) {
-  luaL_newmetatable(L, TAPE);
-  luaL_setfuncs(L, tape_metamethods, 0);
-  lua_newtable(L);
-  spdL_register(L, tape_methods);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  luaL_newmetatable(L, VALUE);
-  luaL_setfuncs(L, value_metamethods, 0);
-  lua_newtable(L);
-  spdL_register(L, value_methods);
-  lua_setfield(L, -2, "methods");
-  spdL_protect_metatable(L);
-  lua_pop(L, 2);
+  spdL_new_type(L, TAPE, tape_metamethods, "__index", tape_methods);
+  spdL_new_type(L, VALUE, value_metamethods, "methods", value_methods);
   spdL_register(L, functions);
 }

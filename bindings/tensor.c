@@ -593,12 +593,6 @@ static const luaL_Reg metamethods[] = {{"__gc", tensor_close},
                                        {NULL, NULL}};
 
 void spdL_open_tensor(lua_State *L) {
-  luaL_newmetatable(L, TENSOR);
-  luaL_setfuncs(L, metamethods, 0);
-  lua_newtable(L);
-  spdL_register(L, methods);
-  lua_setfield(L, -2, "methods");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
+  spdL_new_type(L, TENSOR, metamethods, "methods", methods);
   spdL_register(L, functions);
 }

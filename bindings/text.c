@@ -506,27 +506,23 @@ static const spdL_function functions[] = {
 /* Lua code must not reach __gc: it frees a text that is in use. */
 static const luaL_Reg metamethods[] = {{"__gc", text_free}, {"__close", text_close}, {NULL, NULL}};
 
-static const luaL_Reg methods[] = {{"close", text_close},
-                                   {"string", text_string},
-                                   {"pieces", text_pieces},
-                                   {"spans", text_spans},
-                                   {"set_pieces", text_set_pieces},
-                                   {"lower", text_lower},
-                                   {"normalize", text_normalize},
-                                   {"byte_level", text_byte_level},
-                                   {"replace", text_replace},
-                                   {"surround", text_surround},
-                                   {"prepend", text_prepend},
-                                   {"split", text_split},
-                                   {NULL, NULL}};
+/* said of core.text.new */
+static const spdL_function methods[] = {{"close", text_close, NULL},
+                                        {"string", text_string, NULL},
+                                        {"pieces", text_pieces, NULL},
+                                        {"spans", text_spans, NULL},
+                                        {"set_pieces", text_set_pieces, NULL},
+                                        {"lower", text_lower, NULL},
+                                        {"normalize", text_normalize, NULL},
+                                        {"byte_level", text_byte_level, NULL},
+                                        {"replace", text_replace, NULL},
+                                        {"surround", text_surround, NULL},
+                                        {"prepend", text_prepend, NULL},
+                                        {"split", text_split, NULL},
+                                        {NULL, NULL, NULL}};
 
 void spdL_open_text(lua_State *L) {
-  luaL_newmetatable(L, TEXT);
-  luaL_setfuncs(L, metamethods, 0);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
+  spdL_new_type(L, TEXT, metamethods, "__index", methods);
   lua_newtable(L);
   spdL_register(L, functions);
   spdL_open_regex(L);

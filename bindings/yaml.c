@@ -197,13 +197,9 @@ static const spdL_function functions[] = {
      "Errors name the source and the line: syntax, a key given twice, a second document, text that is not UTF-8."},
     {NULL, NULL, NULL}};
 
+static const luaL_Reg metamethods[] = {{"__gc", reader_close}, {"__close", reader_close}, {NULL, NULL}};
+
 void spdL_open_yaml(lua_State *L) {
-  luaL_newmetatable(L, DOCUMENT);
-  lua_pushcfunction(L, reader_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, reader_close);
-  lua_setfield(L, -2, "__close");
-  spdL_protect_metatable(L);
-  lua_pop(L, 1);
+  spdL_new_type(L, DOCUMENT, metamethods, NULL, NULL);
   spdL_register(L, functions);
 }
