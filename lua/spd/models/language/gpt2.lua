@@ -76,22 +76,10 @@ local function attention(self, i, x, layer)
   return layer(block .. "c_proj", core.attention(q, k, v, settings.n_head, scale))
 end
 
-local function mlp(self, i, x, layer)
-  local block = ("transformer.h.%d.mlp."):format(i)
-  local act = transformer.activations[self.settings.activation_function]
-  return layer(block .. "c_proj", act(layer(block .. "c_fc", x)))
-end
-
 --- gpt2.forward(self, ids, layer) -> logits [B, T, vocabulary]
 -- ids: int32 [B, T]. layer(name, input) applies a layer.
 function gpt2.forward(self, ids, layer)
-  local x = layer("transformer.wte", ids) + layer("transformer.wpe", transformer.positions(self, ids))
-  for i = 0, self.settings.n_layer - 1 do
-    local block = ("transformer.h.%d."):format(i)
-    x = x + attention(self, i, transformer.layer_norm(self, block .. "ln_1", x), layer)
-    x = x + mlp(self, i, transformer.layer_norm(self, block .. "ln_2", x), layer)
-  end
-  return layer("lm_head", transformer.layer_norm(self, "transformer.ln_f", x))
+  return transformer.gpt_forward(self, ids, layer, self.settings.n_layer, attention)
 end
 
 return gpt2

@@ -55,6 +55,25 @@ function transformer.rms_norm(self, name, x)
   return core.rms_norm(x, self.constants[name .. ".weight"], self.settings.rms_norm_eps)
 end
 
+local function gpt_mlp(self, i, x, layer)
+  local block = ("transformer.h.%d.mlp."):format(i)
+  local act = transformer.activations[self.settings.activation_function]
+  return layer(block .. "c_proj", act(layer(block .. "c_fc", x)))
+end
+
+--- transformer.gpt_forward(self, ids, layer, blocks, attention) -> logits [B, T, vocabulary]
+-- The forward pass of GPT-2 and its kin: learned positions, and blocks whose norms come first. They differ in
+-- attention(self, i, x, layer) alone, that of block i.
+function transformer.gpt_forward(self, ids, layer, blocks, attention)
+  local x = layer("transformer.wte", ids) + layer("transformer.wpe", transformer.positions(self, ids))
+  for i = 0, blocks - 1 do
+    local block = ("transformer.h.%d."):format(i)
+    x = x + attention(self, i, transformer.layer_norm(self, block .. "ln_1", x), layer)
+    x = x + gpt_mlp(self, i, transformer.layer_norm(self, block .. "ln_2", x), layer)
+  end
+  return layer("lm_head", transformer.layer_norm(self, "transformer.ln_f", x))
+end
+
 --- transformer.unembed(self, h) -> logits [..., vocabulary]
 -- An embedding layer's output h [..., d] through the unembedding alone: neither norm nor blocks, as in the public code.
 function transformer.unembed(self, h) return core.linear(h, self.by_name.lm_head.weight) end
