@@ -1,4 +1,5 @@
 --- What people ask of their runs: a table of them, all about one, how several differ, their curves.
+local aligned = require "spd.aligned"
 local errors = require "spd.errors"
 local fields = require "spd.fields"
 local json = require "spd.json"
@@ -8,7 +9,6 @@ local posix = require("spd.core").posix
 local runs = {}
 
 local MOST_NAMED = 4 -- runs, in an error
-local MOST_FORMATTED = 99 -- characters that string.format can fill up to
 
 -- Text that does nothing to a terminal, whose controls are bytes, and two-byte ones in UTF-8.
 local function clean(text)
@@ -77,38 +77,6 @@ local function shown(value, precise)
   return (precise and "%.7g" or "%.4g"):format(value)
 end
 
-local function width_of(text) return utf8.len(text) or #text end
-
-local function padded(text, width, right)
-  local space = (" "):rep(width - width_of(text))
-  return right and space .. text or text .. space
-end
-
--- Rows of texts as lines with aligned columns; those in `right` end at the right. string.format is fast, but counts
--- bytes, and knows widths of two digits only: where that does not do, texts are padded one by one.
-local function aligned(rows, right)
-  local widths, formats, lines, count, wide = {}, {}, {}, #rows[1], false
-  for i = 1, count do
-    local widest = 0
-    for _, cells in ipairs(rows) do
-      if #cells[i] > widest then widest = math.max(widest, width_of(cells[i])) end
-    end
-    widths[i] = (i < count or right[i]) and widest or 0
-    formats[i] = widths[i] == 0 and "%s" or ("%%%s%ds"):format(right[i] and "" or "-", widest)
-    wide = wide or widths[i] > MOST_FORMATTED
-  end
-  local line_format = table.concat(formats, "  ")
-  for k, cells in ipairs(rows) do
-    local line = not wide and line_format:format(table.unpack(cells, 1, count))
-    if not line or utf8.len(line) ~= #line then
-      for i = 1, count do cells[i] = padded(cells[i], widths[i], right[i]) end
-      line = table.concat(cells, "  ")
-    end
-    lines[k] = line
-  end
-  return table.concat(lines, "\n")
-end
-
 --- runs.table(rows, names [, precise]) -> text
 -- A line per row (a list of values, nil where there is none) below the names of the columns. precise: seven digits.
 function runs.table(rows, names, precise)
@@ -123,7 +91,7 @@ function runs.table(rows, names, precise)
     end
     lines[k + 1] = cells
   end
-  return aligned(lines, right)
+  return table.concat(aligned.lines(lines, right), "\n")
 end
 
 --- runs.json(rows, columns) -> text
@@ -156,7 +124,7 @@ function runs.show(path)
   local found = read(path)
   local rows = {{"folder", clean(path)}}
   for _, key in ipairs(found.keys) do rows[#rows + 1] = {clean(key), shown(found.values[key], true)} end
-  return aligned(rows, {})
+  return table.concat(aligned.lines(rows, {}), "\n")
 end
 
 -- The keys of several runs: those of the first in its order, then what only others have.

@@ -1,4 +1,5 @@
 --- What is active for an input of an opened run, and what each of the active subcomponents is worth.
+local aligned = require "spd.aligned"
 local core = require "spd.core"
 local losses = require "spd.losses"
 local masks = require "spd.opened_run.masks"
@@ -50,10 +51,9 @@ end
 -- Lines of names, padded, each with its list of subcomponents.
 local function named_lines(names, lists, indent, lines)
   local widest = 0
-  for i = 1, #lists do widest = math.max(widest, utf8.len(names[i]) or #names[i]) end
+  for i = 1, #lists do widest = math.max(widest, aligned.width(names[i])) end
   for i, list in ipairs(lists) do
-    local padding = (" "):rep(widest - (utf8.len(names[i]) or #names[i]))
-    local more = text.listed(indent .. names[i] .. padding .. "  ", items_of(list), ", ")
+    local more = text.listed(indent .. aligned.padded(names[i], widest) .. "  ", items_of(list), ", ")
     table.move(more, 1, #more, #lines + 1, lines)
   end
   return lines
@@ -138,7 +138,7 @@ function Ablation.__tostring(self)
   end
   local lines = {("distance of the output from the target's: %s (%s)"):format(text.number(meta.distance), kind)}
   if #self == 0 then return lines[1] .. "\nno subcomponent is active" end
-  local more = text.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
+  local more = aligned.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
   table.move(more, 1, #more, 2, lines)
   if meta.left_out > 0 then lines[#lines + 1] = ("... %d more, less important ones"):format(meta.left_out) end
   return table.concat(lines, "\n")

@@ -1,4 +1,5 @@
 --- What a single subcomponent of an opened run prints.
+local aligned = require "spd.aligned"
 local evaluate = require "spd.evaluate"
 local pretty = require "spd.repl.pretty"
 local text = require "spd.opened_run.text"
@@ -44,7 +45,7 @@ local function example_lines(self)
     local on = one.x and table.concat(largest_entries(one.x, SHOWN_INPUTS), "  ") or ""
     rows[#rows + 1] = {tostring(one.example), text.importance(one.importance), text.number(one.activation), on}
   end
-  return text.lines(rows, {true, true, true})
+  return aligned.lines(rows, {true, true, true})
 end
 
 local function token_lines(self, tokenizer)
@@ -56,7 +57,7 @@ local function token_lines(self, tokenizer)
       text.importance(one.mean),
     }
   end
-  return text.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
+  return aligned.lines(rows, {[2] = true, [3] = true, [4] = true, [5] = true})
 end
 
 -- The text of token ids, with the one at a place in brackets. Where a tokenizer's texts do not simply follow each

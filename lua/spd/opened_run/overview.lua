@@ -1,4 +1,5 @@
 --- What an opened run prints at the prompt: what it is, how far it is, what it found.
+local aligned = require "spd.aligned"
 local text = require "spd.opened_run.text"
 
 local overview = {}
@@ -50,7 +51,7 @@ local function matrix_lines(run)
   if not run.subject.solution then
     for _, row in ipairs(rows) do row[#row] = nil end
   end
-  return text.lines(rows, {[4] = true, [5] = true, [6] = true, [7] = true})
+  return aligned.lines(rows, {[4] = true, [5] = true, [6] = true, [7] = true})
 end
 
 -- The scores of the summary that are single numbers, and the total loss.

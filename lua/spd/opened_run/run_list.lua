@@ -1,8 +1,8 @@
 --- The runs in a folder, newest first, as spd.open() lists them.
+local aligned = require "spd.aligned"
 local core = require "spd.core"
 local errors = require "spd.errors"
 local run_module = require "spd.run"
-local text = require "spd.opened_run.text"
 local posix = core.posix
 
 local run_list = {}
@@ -66,7 +66,7 @@ local function describe(self)
     local one = self[i]
     rows[i + 1] = {one.directory, os.date("%Y-%m-%d %H:%M", one.changed), state_of(one.directory)}
   end
-  local lines = text.lines(rows, {})
+  local lines = aligned.lines(rows, {})
   if #self > SHOWN then lines[#lines + 1] = ("... %d older ones"):format(#self - SHOWN) end
   lines[#lines + 1] = ("run = spd.open %q"):format(self[1].directory)
   return table.concat(lines, "\n")

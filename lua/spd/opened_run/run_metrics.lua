@@ -1,4 +1,5 @@
 --- What a run logged, as columns.
+local aligned = require "spd.aligned"
 local text = require "spd.opened_run.text"
 
 local run_metrics = {}
@@ -13,7 +14,7 @@ local function describe_all(self)
     rows[#rows + 1] = {name, text.number(column[1]), text.number(lowest), text.number(column[#column])}
   end
   local first = ("%d logged steps, %d to %d"):format(#self.step, self.step[1] or 0, self.step[#self.step] or 0)
-  return first .. "\n" .. table.concat(text.lines(rows, {[2] = true, [3] = true, [4] = true}), "\n")
+  return first .. "\n" .. table.concat(aligned.lines(rows, {[2] = true, [3] = true, [4] = true}), "\n")
 end
 
 -- The rows of a column that are printed: all, or some at equal distances with the first and the last one.
@@ -25,7 +26,7 @@ local function describe_column(self)
     local i = shown == count and k or 1 + (k - 1) * (count - 1) // (shown - 1)
     rows[k + 1] = {tostring(self.steps[i]), text.number(self[i])}
   end
-  local lines = text.lines(rows, {true, true})
+  local lines = aligned.lines(rows, {true, true})
   if shown < count then lines[#lines + 1] = ("(%d of %d rows)"):format(shown, count) end
   return table.concat(lines, "\n")
 end

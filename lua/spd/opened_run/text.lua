@@ -1,4 +1,5 @@
---- What an opened run prints: tables of aligned columns, numbers, lists that go on in further lines.
+--- What an opened run prints: numbers, tokens, lists that go on in further lines.
+local aligned = require "spd.aligned"
 local core = require "spd.core"
 local html_page = require "spd.html_page"
 local progress = require "spd.progress"
@@ -22,30 +23,10 @@ function text.token(tokenizer, id)
   return (html_page.token_text(tokenizer, id):gsub("\n", "\\n"):gsub("%c", "?"))
 end
 
--- Columns that a text takes; bytes where it is no UTF-8.
-local function length(cell) return utf8.len(cell) or #cell end
-
---- text.lines(rows, right) -> list of lines
--- Cells below each other, two spaces apart. right: set of the columns that are aligned to the right.
-function text.lines(rows, right)
-  local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for j, cell in ipairs(row) do widths[j] = math.max(widths[j] or 0, length(cell)) end
-  end
-  for i, row in ipairs(rows) do
-    local cells = {}
-    for j, cell in ipairs(row) do
-      local padding = (" "):rep(widths[j] - length(cell))
-      cells[j] = right[j] and padding .. cell or cell .. padding
-    end
-    lines[i] = table.concat(cells, "  "):gsub(" +$", "")
-  end
-  return lines
-end
-
 --- text.listed(first, items, separator) -> list of lines
 -- Items after what stands at the beginning of the first line; further lines begin below them.
 function text.listed(first, items, separator)
+  local length = aligned.width
   local indent, width = (" "):rep(length(first)), text.width()
   local lines, line = {}, first
   for i, item in ipairs(items) do

@@ -1,4 +1,5 @@
 --- What a sweep shows while it runs: on a terminal a table that is drawn again in place, elsewhere a line per trial.
+local aligned = require "spd.aligned"
 local core = require "spd.core"
 local progress = require "spd.progress"
 local results = require "spd.sweep.results"
@@ -10,7 +11,6 @@ local Board = {}
 Board.__index = Board
 
 local BAR = 10 -- characters
-local LEFT = "left" -- columns are aligned to the right but for those that say so
 
 -- ---- text ---------------------------------------------------------------------------------------
 
@@ -38,31 +38,32 @@ local function bar_text(reader)
   return ("[%s%s] %d/%d"):format(("#"):rep(filled), ("-"):rep(BAR - filled), reader.step, reader.steps)
 end
 
--- The cells of rows below each other, as lines of at most `width` characters. The first row has the heads; columns that
--- are empty below it are left out.
-local function aligned(rows, sides, width)
-  local widths, lines = {}, {}
-  for i, head in ipairs(rows[1]) do
-    widths[i] = 0
-    for k = 2, #rows do widths[i] = math.max(widths[i], #rows[k][i]) end
-    if widths[i] > 0 then widths[i] = math.max(widths[i], #head) end
+local function is_empty(rows, column)
+  for k = 2, #rows do
+    if rows[k][column] ~= "" then return false end
   end
-  for k, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do
-      if widths[i] > 0 then
-        local blanks = (" "):rep(widths[i] - #cell)
-        cells[#cells + 1] = sides[i] == LEFT and cell .. blanks or blanks .. cell
-      end
+  return true
+end
+
+-- Lines of at most `width` characters from rows of cells, the first of which has the heads; columns that are empty
+-- below it are left out.
+local function fitting_lines(rows, right, width)
+  local shown, ends_right = {}, {}
+  for k in ipairs(rows) do shown[k] = {} end
+  for i in ipairs(rows[1]) do
+    if not is_empty(rows, i) then
+      for k, row in ipairs(rows) do table.insert(shown[k], row[i]) end
+      ends_right[#shown[1]] = right[i]
     end
-    lines[k] = table.concat(cells, "  "):sub(1, width):gsub("%s+$", "")
   end
+  local lines = aligned.lines(shown, ends_right)
+  for k, line in ipairs(lines) do lines[k] = line:sub(1, width):gsub("%s+$", "") end
   return lines
 end
 
 -- ---- the table ----------------------------------------------------------------------------------
 
-local SIDES = {nil, LEFT, LEFT, nil, nil, nil, LEFT}
+local RIGHT = {true, false, false, true, true, true, false}
 
 local function running_row(self, trial)
   local reader = self.readings:of(trial)
@@ -130,7 +131,7 @@ function board.lines(self)
   local ended = self.study:recent(math.max(0, room - #running))
   for i = 1, math.min(room, #running) do rows[#rows + 1] = running_row(self, running[i]) end
   for _, trial in ipairs(ended) do rows[#rows + 1] = ended_row(self, trial) end
-  local table_lines = aligned(rows, SIDES, width)
+  local table_lines = fitting_lines(rows, RIGHT, width)
   return table.move(table_lines, 1, #table_lines, #lines + 1, lines)
 end
 

@@ -2,6 +2,7 @@
 --
 -- A trial is {number =, values = list of {key =, value =}, metric = number or nil, state =}; one that "failed" has no
 -- rank, one that was "stopped" early has, by what it reached.
+local aligned = require "spd.aligned"
 local distributions = require "spd.sweep.distributions"
 local figures = require "spd.figures"
 local values_module = require "spd.sweep.values"
@@ -56,19 +57,15 @@ local function by_key(trial)
 end
 
 -- Rows of cells as Markdown, every column as wide as its widest cell; those of numbers to the right.
-local function aligned(rows, right)
-  local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for i, text in ipairs(row) do widths[i] = math.max(widths[i] or 3, utf8.len(text) or #text) end
+local function markdown(rows, right)
+  local widths, rule, lines = aligned.widths(rows), {}, {}
+  for i, width in ipairs(widths) do
+    widths[i] = math.max(3, width)
+    rule[i] = ("-"):rep(widths[i] - 1) .. (right[i] and ":" or "-")
   end
-  local rule = {}
-  for i, width in ipairs(widths) do rule[i] = ("-"):rep(width - 1) .. (right[i] and ":" or "-") end
   for r, row in ipairs(rows) do
     local cells = {}
-    for i, text in ipairs(row) do
-      local blanks = (" "):rep(widths[i] - (utf8.len(text) or #text))
-      cells[i] = right[i] and blanks .. text or text .. blanks
-    end
+    for i, text in ipairs(row) do cells[i] = aligned.padded(text, widths[i], right[i]) end
     lines[#lines + 1] = "| " .. table.concat(cells, " | ") .. " |"
     if r == 1 then lines[2] = "| " .. table.concat(rule, " | ") .. " |" end
   end
@@ -92,7 +89,7 @@ function ranking.table(sweep, trials, most)
     for _, parameter in ipairs(parameters) do row[#row + 1] = cell(values[parameter.key]) end
     rows[#rows + 1] = row
   end
-  local text = aligned(rows, right)
+  local text = markdown(rows, right)
   local left = #sorted - (#rows - 1)
   return left > 0 and ("%s\n\n%d more trials"):format(text, left) or text
 end
