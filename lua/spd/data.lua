@@ -95,6 +95,19 @@ function data.sparse_features(settings)
   }, SparseFeatures)
 end
 
+--- data.of_task({target_config =, task =, batch_size =, seed =, purpose =}, n_features, value_range) -> dataset
+-- Sparse features as a task_config, or a target's own config, describes them: task has feature_probability and
+-- data_generation_type, target_config synced_inputs.
+function data.of_task(settings, n_features, value_range)
+  return data.sparse_features{
+    n_features = n_features, value_range = value_range, batch_size = settings.batch_size,
+    seed = settings.seed, purpose = settings.purpose,
+    feature_probability = settings.task.feature_probability,
+    data_generation_type = settings.task.data_generation_type,
+    synced_inputs = settings.target_config.synced_inputs,
+  }
+end
+
 --- dataset:batch(step [, tensor]) -> tensor [batch_size, n_features]
 -- The batch of a step, counted from 0: always the same one. A tensor that is given is overwritten and
 -- returned, and its rows are then the batch's, however many they are.

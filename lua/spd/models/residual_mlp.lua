@@ -113,13 +113,7 @@ end
 -- Batches of sparse features in [-1, 1). task has feature_probability and data_generation_type: a task_config, or the
 -- target's config itself; synced_inputs are the target's.
 function residual_mlp.dataset(settings)
-  local task = settings.task
-  return data.sparse_features{
-    n_features = settings.target_config.resid_mlp_config.n_features, batch_size = settings.batch_size,
-    seed = settings.seed, purpose = settings.purpose, value_range = {-1, 1},
-    feature_probability = task.feature_probability, data_generation_type = task.data_generation_type,
-    synced_inputs = settings.target_config.synced_inputs,
-  }
+  return data.of_task(settings, settings.target_config.resid_mlp_config.n_features, {-1, 1})
 end
 
 --- residual_mlp.model_bytes(config) -> bytes
