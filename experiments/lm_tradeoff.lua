@@ -87,5 +87,5 @@ local drawn, problem = figures.curves(path, {{
     {name = "target", x = x, y = target},
   },
 }}, {title = "What active subcomponents buy", x_label = "Active subcomponents per token"})
-if not drawn then io.stderr:write("spdlua: warning: ", problem, "\n") end
+if not drawn then errors.warn(problem) end
 print("figure: " .. path)

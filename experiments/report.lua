@@ -4,6 +4,7 @@
 -- page opens from disk in any browser; it is all that is written.
 local cli = require "spd.cli"
 local core = require "spd.core"
+local errors = require "spd.errors"
 local progress = require "spd.progress"
 local report = require "spd.report"
 local folders = require "spd.report.folders"
@@ -37,6 +38,6 @@ do
 end
 report.write(path, data)
 for _, one in ipairs(options.quiet and {} or unreadable) do
-  io.stderr:write(("spdlua: warning: left out: %s\n"):format(one.reason))
+  errors.warn("left out: " .. one.reason)
 end
 print("page: " .. path)

@@ -31,7 +31,7 @@ if options.threads then core.threads(options.threads) end
 -- Returns whether it was drawn.
 local function draw(figure, path, ...)
   local drawn, problem = figures[figure](path, ...)
-  if drawn then print("figure: " .. path) else io.stderr:write("spdlua: warning: ", problem, "\n") end
+  if drawn then print("figure: " .. path) else errors.warn(problem) end
   return drawn
 end
 

@@ -14,7 +14,6 @@ local SCRIPT = "experiments/runs.lua"
 local folder_option = {name = "in", value = "DIR", help = "the folder of the runs (default: out)"}
 local run_argument = {name = "RUN", key = "runs", many = true, help = "folders, names, or beginnings of names"}
 
-local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
 local function plural(count, word) return ("%d %s%s"):format(count, word, count == 1 and "" or "s") end
 
@@ -57,12 +56,12 @@ function commands.list.run(options)
   }
   print(options.json and runs.json(rows, columns) or #rows == 0 and "no runs" or runs.table(rows, columns))
   if notes.unknown > 0 then
-    warn(("%s not in the index: spdlua %s rebuild %s"):format(plural(notes.unknown, "folder") ..
+    errors.warn(("%s not in the index: spdlua %s rebuild %s"):format(plural(notes.unknown, "folder") ..
       (notes.unknown == 1 and " is" or " are"), SCRIPT, folder))
   end
   if notes.gone > 0 then
-    warn(("%s of the index left out, whose folders are gone: spdlua %s rebuild %s"):format(plural(notes.gone, "run"),
-      SCRIPT, folder))
+    errors.warn(("%s of the index left out, whose folders are gone: spdlua %s rebuild %s"):format(
+      plural(notes.gone, "run"), SCRIPT, folder))
   end
 end
 
@@ -94,7 +93,7 @@ function commands.plot.run(options)
   local path = options.out or ("%s/%s.png"):format(folder, (options.key:gsub("[^%w._-]", "_")))
   if not path:find "%.png$" then errors.raise(2, "--out", ("expected a name FILE.png, found '%s'"):format(path)) end
   local panel, without = runs.curves(options.key, find_all(options, 1), folder)
-  for _, name in ipairs(without) do warn(("%s: has no %s"):format(name, options.key)) end
+  for _, name in ipairs(without) do errors.warn(("%s: has no %s"):format(name, options.key)) end
   local drawn, reason = require("spd.figures").curves(path, {panel}, {title = options.key})
   if not drawn then errors.raise(1, "figure", reason) end
   print("figure: " .. path)
@@ -123,7 +122,7 @@ function commands.rm.run(options)
     folders.remove(path)
     print("removed " .. path)
     local ok, problem = pcall(index.forget, index_path, name)
-    if not ok then warn(tostring(problem)) end
+    if not ok then errors.warn(tostring(problem)) end
   end
 end
 
@@ -135,7 +134,7 @@ commands.rebuild = {
 
 function commands.rebuild.run(options)
   local path, count = require("spd.runs_index").rebuild(options.folder or "out", function(_, problem)
-    warn(tostring(problem) .. ": left out")
+    errors.warn(tostring(problem) .. ": left out")
   end)
   print(("%s: %s"):format(path, plural(count, "run")))
 end

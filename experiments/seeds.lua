@@ -35,7 +35,7 @@ local function say(text)
   if not options.quiet then io.stderr:write(text, "\n") end
 end
 
-for _, warning in ipairs(warnings) do say("spdlua: warning: " .. warning) end
+for _, warning in ipairs(options.quiet and {} or warnings) do errors.warn(warning) end
 local guard <close> = interrupts.catch()
 local rows = {}
 local function folder_of(seed) return ("%s/seed_%d"):format(options.out, seed) end

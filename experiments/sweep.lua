@@ -8,6 +8,7 @@ local cli = require "spd.cli"
 local command = require "spd.sweep.command"
 local core = require "spd.core"
 local definition = require "spd.sweep.definition"
+local errors = require "spd.errors"
 local experiment = require "spd.experiment"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
@@ -40,10 +41,9 @@ local options = cli.parse(arg, {
 })
 if not options then return end
 
-local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
 local sweep, warnings = definition.read(options.sweep)
-for _, warning in ipairs(options.quiet and {} or warnings) do warn(warning) end
+for _, warning in ipairs(options.quiet and {} or warnings) do errors.warn(warning) end
 local sampler = sampling.new(sweep)
 command.check(sweep, sampler)
 local directory = options.out or "out/sweeps/" .. experiment.case_name(options.sweep)
@@ -91,7 +91,7 @@ do
 end
 if submission then
   if not job then
-    warn("sbatch named no job: " .. said)
+    errors.warn("sbatch named no job: " .. said)
   elseif not options.quiet then
     print(slurm.advice(submission, job))
   end
@@ -103,10 +103,10 @@ if interrupts.pending() then interrupts.stop("stopped in " .. directory, "the sa
 local drawn, reason = true, nil
 if study:is_complete() then drawn, reason = results.write(study) end
 if not options.quiet then
-  if not drawn then warn("figures: " .. reason) end
+  if not drawn then errors.warn("figures: " .. reason) end
   local failed, unreported = study:counts().failed, results.warning(study)
-  if failed > 0 then warn(("failed trials: %d (what they printed is in %s/logs)"):format(failed, directory)) end
-  if unreported and not display.warned then warn(unreported) end
+  if failed > 0 then errors.warn(("failed trials: %d (what they printed is in %s/logs)"):format(failed, directory)) end
+  if unreported and not display.warned then errors.warn(unreported) end
   print(ranking.table(sweep, study:trials(), SHOWN))
 end
 print("study: " .. directory)

@@ -1,4 +1,4 @@
---- Errors that a user can cause: one line, and the exit status it stands for.
+--- Errors that a user can cause: one line, and the exit status it stands for. Warnings.
 local errors = {}
 
 local Error = {__name = "spd.error"}
@@ -15,6 +15,10 @@ function errors.raise(status, where, what, hint)
   if hint then message = message .. " (" .. hint .. ")" end
   error(setmetatable({status = status, message = (message:gsub("%c", "?"))}, Error), 0)
 end
+
+--- errors.warn(text)
+-- A line on stderr about what is not as it should be, but stops nothing. Control characters as in errors.raise.
+function errors.warn(text) io.stderr:write("spdlua: warning: ", (text:gsub("%c", "?")), "\n") end
 
 --- errors.is(value) -> true if value is such an error object, raised from Lua or from C.
 function errors.is(value)

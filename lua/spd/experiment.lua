@@ -19,10 +19,9 @@ local posix = core.posix
 
 local experiment = {}
 
-local function warn(text) io.stderr:write("spdlua: warning: ", text, "\n") end
 
 local function warn_all(warnings, quiet)
-  for _, warning in ipairs(quiet and {} or warnings) do warn(warning) end
+  for _, warning in ipairs(quiet and {} or warnings) do errors.warn(warning) end
 end
 
 --- experiment.case_name(path) -> the name of a config's file, without its ending
@@ -153,7 +152,7 @@ function experiment.draw(subject, run, step, quiet)
       if posix.is_file(path) then run:tell("drawn", step or subject.config.steps, path) end
     end
   end
-  if problem and not quiet and not run.warned then warn("figures: " .. problem) end
+  if problem and not quiet and not run.warned then errors.warn("figures: " .. problem) end
   run.warned = run.warned or problem ~= nil
 end
 
@@ -296,7 +295,7 @@ function experiment.train_target(settings)
   end
   if settings.draw then
     local drawn, problem = settings.draw(folder .. "/target.png", model, config)
-    if not drawn then warn(problem) end
+    if not drawn then errors.warn(problem) end
   end
   if not options.quiet then
     print(("final loss: %.6g"):format(loss))

@@ -1,4 +1,6 @@
 --- Who is told about a run besides its own folder.
+local errors = require "spd.errors"
+
 local observers = {}
 
 -- Modules of which observe(run, config, quiet) returns an observer (see run:observe), or nil for none; those with a key
@@ -19,7 +21,7 @@ function observers.attach(run, config, quiet)
   for _, module in ipairs(MODULES) do
     local ok, observer = pcall(observer_of, module, run, config, quiet)
     if not ok then
-      io.stderr:write("spdlua: warning: ", module.name, ": ", tostring(observer), "\n")
+      errors.warn(module.name .. ": " .. tostring(observer))
     elseif observer then
       run:observe(observer)
     end

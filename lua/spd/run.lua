@@ -20,10 +20,6 @@ Run.__index = Run
 local CHECKPOINTS_KEPT = 2
 local LONGEST_ROW = 1 << 18 -- bytes of metrics.jsonl that are read for its last row
 
-local function warn(where, what)
-  io.stderr:write("spdlua: warning: ", where, ": ", what, "\n")
-end
-
 -- ---- making and opening -------------------------------------------------------------------------
 
 local function new(directory)
@@ -143,7 +139,7 @@ function Run:tell(event, ...)
     if ok then
       kept[#kept + 1] = observer
     else
-      warn(observer.name, tostring(message))
+      errors.warn(observer.name .. ": " .. tostring(message))
     end
   end
   self.observers = kept
@@ -268,7 +264,7 @@ function Run:latest_checkpoint()
     local err = tensors
     if not (errors.is(err) and err.status == 2) then error(err, 0) end
     self.unreadable[steps[i]] = true
-    warn(err.message, "passed over")
+    errors.warn(err.message .. ": passed over")
   end
   return nil
 end

@@ -1,6 +1,7 @@
 --- What a sweep shows while it runs: on a terminal a table that is drawn again in place, elsewhere a line per trial.
 local aligned = require "spd.aligned"
 local core = require "spd.core"
+local errors = require "spd.errors"
 local progress = require "spd.progress"
 local results = require "spd.sweep.results"
 local values_module = require "spd.sweep.values"
@@ -172,7 +173,7 @@ local function warn_of_metric(self, trial)
   if self.drawn > 0 then self.output:write(("\27[%dA\r\27[J"):format(self.drawn)) end
   self.output:flush()
   self.drawn = 0
-  io.stderr:write("spdlua: warning: ", warning, "\n")
+  errors.warn(warning)
 end
 
 --- display:ended(trial)
