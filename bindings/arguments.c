@@ -23,13 +23,16 @@ int spdL_argument_error(lua_State *L, int argument, const char *format, ...) {
   va_end(arguments);
   lua_Debug activation;
   const char *text = push_documentation(L, &activation), *name = activation.name == NULL ? "?" : activation.name;
-  bool method = strcmp(activation.namewhat, "method") == 0;
+  const bool has_colon = strcmp(activation.namewhat, "method") == 0;
+  bool method = has_colon;
   if (text != NULL) {
     const size_t length = strcspn(text, "({"), before = strcspn(text, ":");
     method = method || before < length;
     name =
         before < length ? lua_pushlstring(L, text + before + 1, length - before - 1) : lua_pushlstring(L, text, length);
   }
+  if (method && argument == 1 && !has_colon)
+    return luaL_error(L, "calling '%s' on bad self (%s; a method is called with a colon, x:%s())", name, message, name);
   if (method && argument == 1) return luaL_error(L, "calling '%s' on bad self (%s)", name, message);
   return luaL_error(L, "bad argument #%d to '%s' (%s)", method ? argument - 1 : argument, name, message);
 }

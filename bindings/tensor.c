@@ -33,6 +33,7 @@ spd_tensor **spdL_new_tensor_box(lua_State *L) {
 }
 
 spd_tensor *spdL_hold_tensor(lua_State *L, int argument) {
+  if (lua_gettop(L) < argument) lua_settop(L, argument); /* a missing one is not the box */
   spd_tensor **box = spdL_new_tensor_box(L);
   *box = spd_tensor_retain(spdL_check_tensor(L, argument));
   return *box;

@@ -79,9 +79,16 @@ end
 
 -- ---- the run ------------------------------------------------------------------------------------
 
+-- Who comes from Python writes run.steps().
+local function check_self(self, name)
+  if getmetatable(self) == OpenedRun then return end
+  errors.raise(2, "run." .. name, "a method is called with a colon", ("run:%s(...)"):format(name))
+end
+
 --- run:steps() -> list
 -- The steps of which there is a checkpoint. spd.open(dir, {step = N}) opens one.
 function OpenedRun:steps()
+  check_self(self, "steps")
   return run_module.open(self.directory):checkpoints()
 end
 
@@ -89,6 +96,7 @@ end
 -- What the run logged. A list of numbers for each name, such as ["loss/total"], and one of the steps, `step`. With a
 -- name only that list, with the steps at which it was logged in `steps`.
 function OpenedRun:metrics(name)
+  check_self(self, "metrics")
   local columns = run_metrics.columns(self.rows)
   if name == nil then return columns end
   return run_metrics.column(columns, arguments.word("run:metrics", "metric", name, columns.names))
@@ -99,6 +107,7 @@ end
 --- run:one_hot(feature [, magnitude = 0.75]) -> x [1, n_features]
 -- An input of a toy model: only one feature is on. The first one is 0.
 function OpenedRun:one_hot(feature, magnitude)
+  check_self(self, "one_hot")
   if not self.n_features then
     errors.raise(2, "run:one_hot", "there are no features in a run of kind " .. self.kind, "run:example() is an input")
   end
@@ -110,6 +119,7 @@ end
 --- run:example([number = 0]) -> x, one row
 -- An example of the evaluation data. Numbers are those that run:component gives; the first one is 0.
 function OpenedRun:example(number)
+  check_self(self, "example")
   local data, batches = self.subject.evaluation_data, self.config.n_eval_steps
   if not data then errors.raise(2, "run:example", "the run was opened without a dataset") end
   local size = self.config.batch_size
@@ -134,6 +144,7 @@ end
 -- Causal importances for an input. x: of a toy model one row of numbers ({0, 0, 1, 0, 0}), rows of them, or a tensor;
 -- of a language model a text, token ids, or an int32 tensor. Lower-leaky ones, as masks have them, or upper-leaky ones.
 function OpenedRun:importances(x, options)
+  check_self(self, "importances")
   options = arguments.options("run:importances", options, {"upper"})
   local lower, upper = activity.importances(self, arguments.input("run:importances", self, x))
   return setmetatable(options.upper and upper or lower, {
@@ -145,6 +156,7 @@ end
 -- The subcomponents that are important for an input, strongest first. {component =, importance =} of those with an
 -- importance above the threshold: run:components_on(x).linear1[1][1] is the strongest one of linear1 for the first row.
 function OpenedRun:components_on(x, options)
+  check_self(self, "components_on")
   options = arguments.options("run:components_on", options, {"threshold"})
   local threshold = options.threshold == nil and evaluate.alive_threshold
     or arguments.number("run:components_on", "threshold", options.threshold)
@@ -157,6 +169,7 @@ end
 -- data. Of a toy model features, the one-hot inputs that need it, and examples, its strongest ones {example =,
 -- importance =, activation =, x =}; of a language model tokens and contexts, see spd.analysis.language.components.
 function OpenedRun:component(matrix, number)
+  check_self(self, "component")
   local found = arguments.matrix("run:component", self, matrix)
   arguments.component("run:component", self, found, number)
   return component.new(self.subject, matrix, number)
@@ -167,6 +180,7 @@ end
 --- run:target_output(x) -> y
 -- What the target model gives for an input.
 function OpenedRun:target_output(x)
+  check_self(self, "target_output")
   return activity.target_output(self, arguments.input("run:target_output", self, x))
 end
 
@@ -176,6 +190,7 @@ end
 -- matrix of such words, numbers, lists of C numbers, or tensors; matrices that it does not name have their importances.
 -- ablate = {linear1 = {3, 7}} switches these subcomponents off, too; keep = {linear1 = {3}} all others of linear1.
 function OpenedRun:forward(x, options)
+  check_self(self, "forward")
   options = arguments.options("run:forward", options, masks.options)
   local plan = masks.read("run:forward", self, options)
   x = arguments.input("run:forward", self, x)
@@ -189,6 +204,7 @@ end
 -- largest change first. options: those of run:forward; threshold (0.1): importance from which on one is active; most
 -- (50): how many are tried, the most important ones.
 function OpenedRun:ablation(x, options)
+  check_self(self, "ablation")
   local where, known = "run:ablation", table.move(masks.options, 1, #masks.options, 1, {})
   table.move({"threshold", "most"}, 1, 2, #known + 1, known)
   local all = {threshold = evaluate.alive_threshold, most = MOST_ABLATED}
@@ -205,6 +221,7 @@ end
 -- curve of what was logged; run:plot("component", matrix, number): a subcomponent beside its matrix. It goes into a
 -- temporary file, or to a path, where a picture is replaced.
 function OpenedRun:plot(...)
+  check_self(self, "plot")
   if select("#", ...) == 0 then return plots.names(self) end
   return plots.draw(self, run_metrics.columns(self.rows), ...)
 end

@@ -359,6 +359,17 @@ describe("mistakes", function()
     end
   end)
 
+  it("are a dot in the place of the colon, too", function()
+    for name in pairs(getmetatable(run).__index) do
+      if not name:find "^__" then
+        for _, first in ipairs{"linear1", 3, {0, 0, 1, 0, 0}, core.zeros(1, 5), false} do
+          refuses(("^run.%s: a method is called with a colon %%(run:%s%%(...%%)%%)$"):format(name, name), run[name],
+            first or nil)
+        end
+      end
+    end
+  end)
+
   it("of any kind are errors of status 2, and change nothing", function()
     local before = known.elements{run:forward(run:one_hot(0))}
     local closed = core.zeros(1, 5)
