@@ -34,7 +34,7 @@ local function edit_distance(a, b)
   return row[#b]
 end
 
---- fields.nearest(word, words) -> the one of words that differs least from word
+--- fields.nearest(word, words) -> the one of words that differs least from word, and by how many letters
 -- Of a word with points its last part may be meant.
 function fields.nearest(word, words)
   local best, least
@@ -43,7 +43,7 @@ function fields.nearest(word, words)
     local distance = math.min(edit_distance(given, whole), edit_distance(given, whole:match("[^.]*$")))
     if not least or distance < least then best, least = candidate, distance end
   end
-  return best
+  return best, least
 end
 
 local function printable(text)

@@ -7,6 +7,7 @@
 local completion = require "spd.repl.completion"
 local core = require "spd.core"
 local help = require "spd.repl.help"
+local hint = require "spd.repl.hint"
 local pretty = require "spd.repl.pretty"
 
 local repl = {}
@@ -45,12 +46,15 @@ local function error_text(err)
   return (err:gsub("\n\t%[C%]: in [^\n]*\n\t[^\n]*spd/repl%.lua:.*$", ""))
 end
 
-local function run_chunk(terminal, chunk)
+local function run_chunk(terminal, chunk, text)
   local results = table.pack(terminal.call(chunk))
   local ok, err = results[1], results[2]
   if ok then ok, err = terminal.call(print_results, table.unpack(results, 2, results.n)) end
   io.stdout:flush()
-  if not ok then io.stderr:write(error_text(err), "\n") end
+  if ok then return end
+  local message = error_text(err)
+  local more = hint.of_error(text, message)
+  io.stderr:write(message, "\n", more and "(" .. more .. ")\n" or "")
 end
 
 --- Whether the text is lines of comments, and no blank line, which would part them from what follows, ends it.
@@ -83,13 +87,6 @@ local function read_chunk(read, number)
   end
 end
 
---- A hint for words that leave other programs, where they mean nothing else.
-local function leaving_hint(text)
-  local word = text:match("^%s*(%a+)%s*$") or text:match("^%s*(%a+)%s*%(%s*%)%s*$")
-  if (word == "exit" or word == "quit") and _G[word] == nil then return "Ctrl-D leaves, and os.exit()" end
-  return nil
-end
-
 --- read(prompt) for a stdin that is no terminal.
 local function plain_read(prompt)
   io.write(prompt)
@@ -113,13 +110,13 @@ function repl.run(terminal, is_terminal)
     local chunk, text = read_chunk(read, number)
     if chunk == nil then return io.write("\n") end
     if is_terminal and text:find("%S") then terminal.add_history(text, history) end
-    local hint = leaving_hint(text)
-    if hint then
-      io.write(hint, "\n")
+    local leaving = hint.of_leaving(text)
+    if leaving then
+      io.write(leaving, "\n")
     elseif type(chunk) == "string" then
       io.stderr:write(chunk, "\n")
     else
-      run_chunk(terminal, chunk)
+      run_chunk(terminal, chunk, text)
     end
   end
 end
