@@ -11,8 +11,8 @@ function hint.of_leaving(text)
   return nil
 end
 
--- What stands before the call of a name in a text, up to its last . or :
-local function before_call(text, name) return text:match("^(.*[.:])%s*" .. name .. "%s*[%({\"'%[]") end
+-- What stands before a name that is called or indexed in a text, up to its last . or :
+local function before_use(text, name) return text:match("^(.*[.:])%s*" .. name .. "%s*[%({\"'%[.:]") end
 
 -- The name that was probably meant, if one differs by few letters.
 local function similar(name, names)
@@ -26,13 +26,13 @@ local function is_in_spd(name, globals)
   return type(spd) == "table" and rawget(spd, name) ~= nil
 end
 
---- hint.of_error(text, message [, globals = _G]) -> a hint where a text that was typed calls what is not there; or nil
+--- hint.of_error(text, message [, globals = _G]) -> a hint where a text that was typed uses what is not there; or nil
 function hint.of_error(text, message, globals)
-  local kind, name = message:match("^stdin[^\n]*attempt to call a nil value %((%a+) '([%a_][%w_]*)'%)")
+  local kind, name = message:match("^stdin[^\n]*attempt to %a+ a nil value %((%a+) '([%a_][%w_]*)'%)")
   if not kind then return nil end
   globals = globals or _G
   if kind == "global" and is_in_spd(name, globals) then return "spd." .. name .. " is there" end
-  local before = kind == "global" and "" or before_call(text, name)
+  local before = kind == "global" and "" or before_use(text, name)
   if not before then return nil end
   local object, separator = before:match("([%w_.:%[%]]-)([.:]?)$")
   local meant = similar(name, completion.complete(before, "", globals))

@@ -20,6 +20,11 @@ describe("a hint", function()
     assert.equal("the nearest one is threads", after("thread(2)", "global", "thread"))
   end)
 
+  it("also where the name is not called", function()
+    local message = "stdin:1: attempt to index a nil value (field 'loses')"
+    assert.equal("the nearest one is spd.losses", hint.of_error("spd.loses.faithfulness(1)", message, globals))
+  end)
+
   it("says where to look if nothing is near", function()
     assert.equal("help(x) lists what there is", after("x:mean()", "method", "mean"))
     assert.equal("help(spd) lists what there is", after("a = spd.mean(x)", "field", "mean"))
@@ -31,7 +36,7 @@ describe("a hint", function()
     assert.is_nil(after("local f; f(3)", "local", "f"))
     assert.is_nil(after("x[1].y.mean()", "field", "gone"))
     assert.is_nil(hint.of_error("f()", "lua/a.lua:3: attempt to call a nil value (field 'unifrom')", globals))
-    assert.is_nil(hint.of_error("x + 1", "stdin:1: attempt to perform arithmetic on a nil value", globals))
+    assert.is_nil(hint.of_error("y + 1", "stdin:1: attempt to perform arithmetic on a nil value (global 'y')", globals))
   end)
 
   it("tells how to leave", function()
