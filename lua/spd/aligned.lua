@@ -43,15 +43,16 @@ end
 
 --- aligned.lines(rows, right) -> list of lines
 -- Rows of cells, as many in each, below each other, two spaces apart, with no blanks behind the last one. right: set of
--- the columns that end at the right. (string.format is fast, but counts bytes: other lines are padded cell by cell.)
+-- the columns that end at the right. (string.format is fast, but counts bytes and refuses zeros: where it does not do,
+-- lines are padded cell by cell.)
 function aligned.lines(rows, right)
   local widths, lines = aligned.widths(rows), {}
   local last = #widths
   if not right[last] then widths[last] = 0 end
   local format = format_of(widths, right)
   for k, row in ipairs(rows) do
-    local line = format and format:format(table.unpack(row, 1, last))
-    if not line or utf8.len(line) ~= #line then line = padded_line(row, widths, right) end
+    local ok, line = pcall(string.format, format, table.unpack(row, 1, last))
+    if not ok or utf8.len(line) ~= #line then line = padded_line(row, widths, right) end
     lines[k] = row[last] == "" and line:gsub(" +$", "") or line
   end
   return lines

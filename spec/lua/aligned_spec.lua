@@ -17,6 +17,10 @@ describe("aligned columns", function()
     assert.same({"  ä|", "aaa|"}, {aligned.padded("ä", 3, true) .. "|", aligned.padded("aaa", 3, true) .. "|"})
   end)
 
+  it("may hold bytes that are zero", function()
+    assert.same({"a\0  1", "b   2"}, aligned.lines({{"a\0", "1"}, {"b", "2"}}, {}))
+  end)
+
   it("can be wider than string.format can fill up to", function()
     local long = ("x"):rep(120)
     assert.same({long .. "  1", "a" .. (" "):rep(121) .. "2"}, aligned.lines({{long, "1"}, {"a", "2"}}, {}))
