@@ -1,10 +1,12 @@
 --- Reproduce the paper's toy models, and write its results beside the measured ones.
 --
---     spdlua experiments/reproduce_paper.lua [--only CASE,...] [--seeds 0,1,...] [--fraction F] [--jobs N]
+--     spdlua experiments/reproduce_paper.lua [--only CASE,...] [--seeds 0,1,...] [--target-seed N] [--fraction F]
+--       [--jobs N]
 --
--- Each run is a folder DIR/CASE/seed_N. Runs that are finished are kept and others resumed, so the same command goes on
--- where it was stopped. DIR/reproduction.json records the results, those of removed run folders too;
--- DIR/reproduction.md shows them. Work from the project's folder, where configs/ is.
+-- Each run is a folder DIR/CASE/seed_N, or seed_N_target_M where its target is of another seed than the config's. Runs
+-- that are finished are kept and others resumed, so the same command goes on where it was stopped.
+-- DIR/reproduction.json records the results, those of removed run folders too; DIR/reproduction.md shows them. Work
+-- from the project's folder, where configs/ is.
 local cli = require "spd.cli"
 local config_module = require "spd.config"
 local core = require "spd.core"
@@ -12,6 +14,7 @@ local errors = require "spd.errors"
 local files = require "spd.files"
 local interrupts = require "spd.interrupts"
 local processes = require "spd.processes"
+local progress = require "spd.progress"
 local reproduction = require "spd.reproduction"
 local seeds = require "spd.seeds"
 local target = require "spd.target"
@@ -23,6 +26,10 @@ local options = cli.parse(arg, {
   options = {
     {name = "only", value = "CASE,...", kind = "list", help = "some of the cases (default: all, in the table's order)"},
     {name = "seeds", value = "A,B-C", kind = "list", help = "the seeds of each case (default: 0-9, 0-2, or 0)"},
+    {
+      name = "target-seed", value = "N", kind = "count", least = 0,
+      help = "decompose targets trained with this seed (default: that of the configs)",
+    },
     {name = "fraction", value = "F", help = "make only this fraction of the paper's steps"},
     {name = "jobs", value = "N", kind = "count", least = 1, most = 256, help = "runs at the same time (default: 1)"},
     {name = "out", value = "DIR", help = "the folder for runs and table (default: out/reproduction)"},
@@ -39,26 +46,49 @@ if not fraction or fraction <= 0 or fraction > 1 then
   errors.raise(2, "--fraction", ("expected a number in (0, 1], found '%s'"):format(options.fraction))
 end
 
+local target_seed = options["target-seed"]
+
 local function say(text)
   if not options.quiet then io.stderr:write(text, "\n") end
 end
 
 -- ---- what there is to do ------------------------------------------------------------------------
 
-local function overrides_of(config)
-  if fraction == 1 then return {} end
-  return {("steps=%d"):format(math.max(1, math.floor(fraction * (config_module.load(config)).steps + 0.5)))}
+-- What a case decomposes: {kind =, settings =, folder =, seed = where it is another one than the config's}
+local function target_of(config)
+  local kind, folder = config.task_config.task_name, config.pretrained_model_path:match("^(.*)/")
+  local own = config_module.load_target(config.target_config, kind)
+  if not target_seed or own.seed == target_seed then return {kind = kind, settings = own, folder = folder} end
+  return {
+    kind = kind, settings = config_module.load_target(config.target_config, kind, {"seed=" .. target_seed}),
+    folder = ("%s_seed_%d"):format(folder, target_seed), seed = target_seed,
+  }
 end
 
--- A run for each case and seed: {case =, seed =, folder =, config =, overrides =}
+local function overrides_of(config, its_target)
+  local overrides = {}
+  if fraction ~= 1 then
+    overrides[1] = ("steps=%d"):format(math.max(1, math.floor(fraction * config.steps + 0.5)))
+  end
+  if its_target.seed then
+    local weights = its_target.folder .. "/" .. target.weights_file(its_target.kind)
+    table.move({"pretrained_model_path=" .. weights, "target_config=null"}, 1, 2, #overrides + 1, overrides)
+  end
+  return overrides
+end
+
+-- A run for each case and seed: {case =, seed =, folder =, config =, target =, overrides =}
 local work = {}
 for _, case in ipairs(reproduction.find(options.only)) do
   local config = ("configs/%s.yaml"):format(case.config or case.name)
   if not posix.is_file(config) then errors.raise(2, config, "does not exist", "work from the project's folder") end
+  local settings = config_module.load(config)
+  local its_target = target_of(settings)
+  local ending = its_target.seed and ("_target_%d"):format(its_target.seed) or ""
   for _, seed in ipairs(seeds.parse(options.seeds or {case.seeds})) do
     work[#work + 1] = {
-      case = case, seed = seed, folder = ("%s/%s/seed_%d"):format(out, case.name, seed), config = config,
-      overrides = overrides_of(config),
+      case = case, seed = seed, folder = ("%s/%s/seed_%d%s"):format(out, case.name, seed, ending), config = config,
+      target = its_target, overrides = overrides_of(settings, its_target),
     }
   end
 end
@@ -78,12 +108,20 @@ end
 -- The target of a case must be the one that its config trains. target_config: of the target that there is.
 local function require_paper_target(job, target_config)
   if not posix.is_file(target_config) then return end
-  local config = config_module.load(job.config)
-  local wanted = config_module.load_target(config.target_config, config.task_config.task_name)
-  if files.read(target_config) ~= config_module.format(wanted) then
-    errors.raise(2, target_config, "the target was not trained with the settings of " .. config.target_config,
+  if files.read(target_config) ~= config_module.format(job.target.settings) then
+    errors.raise(2, target_config, "the target was not trained with the settings of " .. job.case.name,
       "remove it to train it anew")
   end
+end
+
+-- The target of another seed is trained here where there is none, since the case's config names that of its own.
+local function train_target(job)
+  local its_target = job.target
+  local path = its_target.folder .. "/" .. target.weights_file(its_target.kind)
+  if not its_target.seed or posix.is_file(path) then return end
+  target.train(its_target.kind, its_target.settings, its_target.folder, function()
+    return progress.new{title = "target", steps = its_target.settings.steps, quiet = options.quiet}
+  end)
 end
 
 -- ---- results ------------------------------------------------------------------------------------
@@ -104,6 +142,7 @@ end
 local function keep(job)
   require_paper_target(job, job.folder .. "/target/target_config.yaml")
   local row = seeds.row(job.folder)
+  row.target_seed = job.target.seed
   write_record(job.case.name, row)
   return row
 end
@@ -128,7 +167,8 @@ local function command(i)
     keep(job)
     return nil
   end
-  require_paper_target(job, target.config_path((config_module.load(job.config)).pretrained_model_path))
+  require_paper_target(job, target.config_path(job.target.folder .. "/"))
+  train_target(job)
   say(("%s, seed %d: %d of %d, in %s"):format(job.case.name, job.seed, i, #work, job.folder))
   return words
 end

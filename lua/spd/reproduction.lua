@@ -60,7 +60,7 @@ local function are_rows(rows)
     for _, name in ipairs(good and row.names or {}) do
       good = good and row.alive[name] ~= nil and row.errors[name] ~= nil and row.wanted[name] ~= nil
     end
-    good = good and type(row.losses.total) == "number"
+    good = good and type(row.losses.total) == "number" and type(row.target_seed or 0) == "number"
   end
   return good and count == #rows
 end
@@ -76,16 +76,22 @@ function reproduction.read(path)
   return record
 end
 
+-- Rows of a case's own target, the one that its config trains, have no target_seed, and come first.
+local function target_seed(row) return row.target_seed or -1 end
+
 --- reproduction.add(record, name, row)
--- Put a row into the record, in the place of an earlier one of the same seed.
+-- Put a row into the record, in the place of an earlier one of the same seed and target.
 function reproduction.add(record, name, row)
   local rows = record[name] or {}
   record[name] = rows
   for i = #rows, 1, -1 do
-    if rows[i].seed == row.seed then table.remove(rows, i) end
+    if rows[i].seed == row.seed and target_seed(rows[i]) == target_seed(row) then table.remove(rows, i) end
   end
   rows[#rows + 1] = row
-  table.sort(rows, function(a, b) return a.seed < b.seed end)
+  table.sort(rows, function(a, b)
+    if target_seed(a) ~= target_seed(b) then return target_seed(a) < target_seed(b) end
+    return a.seed < b.seed
+  end)
 end
 
 --- reproduction.write(path, record)
@@ -133,7 +139,9 @@ local function steps_text(rows, case)
   local steps = frequencies(values_of(rows, function(row) return row.steps end))
   local shorter = false
   for _, row in ipairs(rows) do shorter = shorter or row.steps < case.steps end
-  return ("%d seed%s; steps %s%s"):format(#rows, #rows == 1 and "" or "s", steps,
+  local others = values_of(rows, function(row) return row.target_seed end)
+  return ("%d seed%s%s; steps %s%s"):format(#rows, #rows == 1 and "" or "s",
+    #others > 0 and (", %d with another target"):format(#others) or "", steps,
     shorter and ", **fewer than the paper**" or "")
 end
 
@@ -168,19 +176,38 @@ local function time_text(rows)
   return ("%.3g ms per step, %.0f s per run"):format(median, median * rows[1].of / 1000)
 end
 
--- How the runs that are not finished go on; nil if all are. options: words of the command line, such as "--out DIR".
-local function continuation_line(case, rows, options)
-  local numbers, of = {}, nil
+-- The rows that are not finished, in lists of those that one command continues.
+local function unfinished(rows)
+  local lists, last = {}, nil
   for _, row in ipairs(rows) do
-    if row.steps < row.of then numbers[#numbers + 1], of = tostring(row.seed), row.of end
+    if row.steps < row.of then
+      if not last or target_seed(last[1]) ~= target_seed(row) then
+        last = {}
+        lists[#lists + 1] = last
+      end
+      last[#last + 1] = row
+    end
   end
-  if not of then return nil end
+  return lists
+end
+
+-- The command that continues these rows. options: words of the command line, such as "--out DIR".
+local function continuation(case, rows, options)
   local words = {
-    "spdlua experiments/reproduce_paper.lua --only", case.name, "--seeds", table.concat(numbers, ","),
-    of ~= case.steps and ("--fraction %g"):format(of / case.steps) or nil,
+    "spdlua experiments/reproduce_paper.lua --only", case.name, "--seeds",
+    table.concat(values_of(rows, function(row) return tostring(row.seed) end), ","),
   }
-  if options then words[#words + 1] = options end
-  return {"to be continued by", "", "`" .. table.concat(words, " ") .. "`"}
+  if rows[1].target_seed then words[#words + 1] = ("--target-seed %d"):format(rows[1].target_seed) end
+  if rows[1].of ~= case.steps then words[#words + 1] = ("--fraction %g"):format(rows[1].of / case.steps) end
+  words[#words + 1] = options
+  return "`" .. table.concat(words, " ") .. "`"
+end
+
+-- How the runs that are not finished go on; nil if all are.
+local function continuation_line(case, rows, options)
+  local commands = {}
+  for i, list in ipairs(unfinished(rows)) do commands[i] = continuation(case, list, options) end
+  return #commands > 0 and {"to be continued by", "", table.concat(commands, ", ")} or nil
 end
 
 local QUANTITIES = {
@@ -237,16 +264,17 @@ local function number(format, value) return value and format:format(value) or ""
 -- A Markdown table of all recorded runs; numbers of several matrices in the order of their names.
 function reproduction.runs(record)
   local text = {
-    "| case | seed | steps | solved | live subcomponents | target CI error | MMCS | ML2R | correlation | slope |" ..
-      " total loss | ms per step |",
-    "| --- | ---: | ---: | :---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    "| case | seed | target seed | steps | solved | live subcomponents | target CI error | MMCS | ML2R |" ..
+      " correlation | slope | total loss | ms per step |",
+    "| --- | ---: | ---: | ---: | :---: | :---: | :---: | ---: | ---: | ---: | ---: | ---: | ---: |",
   }
   for _, case in ipairs(reproduction.cases) do
     for _, row in ipairs(record[case.name] or {}) do
-      text[#text + 1] = ("| %s | %d | %d | %s | %s | %s | %s | %s | %s | %s | %.3e | %s |"):format(case.name, row.seed,
-        row.steps, row.solved and "yes" or "no", seeds.join(row, row.alive), seeds.join(row, row.errors),
-        number("%.4f", row.mmcs), number("%.4f", row.ml2r), number("%.4f", row.contribution_correlation),
-        number("%.4f", row.contribution_slope), row.losses.total, number("%.3g", row.ms_per_step))
+      text[#text + 1] = ("| %s | %d | %s | %d | %s | %s | %s | %s | %s | %s | %s | %.3e | %s |"):format(case.name,
+        row.seed, number("%d", row.target_seed), row.steps, row.solved and "yes" or "no", seeds.join(row, row.alive),
+        seeds.join(row, row.errors), number("%.4f", row.mmcs), number("%.4f", row.ml2r),
+        number("%.4f", row.contribution_correlation), number("%.4f", row.contribution_slope), row.losses.total,
+        number("%.3g", row.ms_per_step))
     end
   end
   return table.concat(text, "\n")
@@ -262,6 +290,8 @@ for tms_5-2-id), and a target trained with those in `configs/targets/`. Runs of 
 continued by
 
     spdlua experiments/reproduce_paper.lua --only CASE --seeds A-B
+
+Seeds of a case share its target, as in the paper; `--target-seed M` decomposes a target that seed M trained.
 
 The numbers are in `experiments/reproduction.json` too. Copied to `out/reproduction/`, it is what the script adds to.
 

@@ -35,7 +35,7 @@ describe("reproduce_paper.lua #long", function()
       text)
     local page = experiment.read(folder .. "/out/reproduction/reproduction.md")
     assert.is_truthy(page:find(text:match("^(.*\n)table: "), 1, true))
-    assert.matches("\n| tms_5%-2 | 1 | 10 | no | ", page)
+    assert.matches("\n| tms_5%-2 | 1 |  | 10 | no | ", page)
     local rows = json.decode(experiment.read(folder .. record))["tms_5-2"]
     assert.same({0, 1}, {rows[1].seed, rows[2].seed})
     for seed = 0, 1 do
@@ -43,6 +43,27 @@ describe("reproduce_paper.lua #long", function()
       local summary = json.decode(experiment.read(directory .. "/summary.json"))
       assert.equal(summary["loss/total"], rows[seed + 1].losses.total)
     end
+  end)
+
+  it("trains a target of another seed once, and has its runs beside the others", function()
+    local one = {"--quiet", "--only", "tms_5-2", "--seeds", "1", "--fraction", "0.00025"}
+    assert.equal(0, (reproduce(table.unpack(one))))
+    one[#one + 1], one[#one + 2] = "--target-seed", "3"
+    local status, _, err = reproduce(table.unpack(one))
+    assert.same({0, ""}, {status, err})
+    local weights = folder .. "/out/targets/tms_5-2_seed_3/target.safetensors"
+    local before = experiment.read(weights)
+    assert.not_equal(experiment.read(folder .. "/out/targets/tms_5-2/target.safetensors"), before)
+    assert.equal(before,
+      experiment.read(folder .. "/out/reproduction/tms_5-2/seed_1_target_3/target/target.safetensors"))
+    one[5] = "2"
+    assert.equal(0, (reproduce(table.unpack(one))))
+    assert.equal(before, experiment.read(weights))
+    local rows = json.decode(experiment.read(folder .. record))["tms_5-2"]
+    local found = {}
+    for i, row in ipairs(rows) do found[i] = {row.seed, row.target_seed or "its own"} end
+    assert.same({{1, "its own"}, {1, 3}, {2, 3}}, found)
+    assert.not_equal(rows[1].losses.total, rows[2].losses.total)
   end)
 
   it("keeps what is finished, does what is missing, and remembers removed runs", function()

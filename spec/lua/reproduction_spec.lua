@@ -115,11 +115,30 @@ describe("reproduction", function()
       1, true)
   end)
 
+  it("runs of one seed with two targets are two", function()
+    local record = {}
+    local other = tms_row(0, {target_seed = 2, steps = 500})
+    for _, row in ipairs{other, tms_row(0), tms_row(1), tms_row(1)} do
+      reproduction.add(record, "tms_5-2", row)
+    end
+    assert.equal(3, #record["tms_5-2"])
+    assert.equal(other, record["tms_5-2"][3])
+    local found = lines(record)
+    assert.matches("^3 seeds, 1 with another target; steps ", found.runs[2])
+    assert.equal("`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 0 --target-seed 2`",
+      found["to be continued by"][2])
+    reproduction.add(record, "tms_5-2", tms_row(3, {steps = 7}))
+    assert.equal("`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 3`, " ..
+      "`spdlua experiments/reproduce_paper.lua --only tms_5-2 --seeds 0 --target-seed 2`",
+      lines(record)["to be continued by"][2])
+    assert.matches("\n| tms_5%-2 | 0 | 2 | 500 | yes |", reproduction.runs(record))
+  end)
+
   it("each run has a line", function()
     local row = tms_row(1, {contribution_slope = 0.5, alive = {linear1 = 4, linear2 = 5}, solved = false})
     local text = reproduction.runs{["tms_5-2"] = {tms_row(0), row}}
-    assert.matches("\n| tms_5%-2 | 0 | 40000 | yes | 5 / 5 | 0 / 0 | 1.0000 | 0.9900 |  |  | 1.000e%-03 | 2 |", text)
-    assert.matches("\n| tms_5%-2 | 1 | 40000 | no | 4 / 5 | 0 / 0 | 1.0000 | 0.9900 |  | 0.5000 |", text)
+    assert.matches("\n| tms_5%-2 | 0 |  | 40000 | yes | 5 / 5 | 0 / 0 | 1.0000 | 0.9900 |  |  | 1.000e%-03 | 2 |", text)
+    assert.matches("\n| tms_5%-2 | 1 |  | 40000 | no | 4 / 5 | 0 / 0 | 1.0000 | 0.9900 |  | 0.5000 |", text)
   end)
 
   it("the table has the contributions of residual MLPs", function()
