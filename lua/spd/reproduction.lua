@@ -300,8 +300,9 @@ every matrix as many live subcomponents as there should be. MMCS and ML2R are me
 deviation, averaged over seeds. Neuron contributions are compared between the target and, for each feature, the
 subcomponent of mlp_in that contributes most. Of a target CI error, an importance on the diagonal that is a little
 below 0.9 is no fault of a run: where one of several layers contributes little to a feature, the losses together are
-smallest with such an importance. With tolerance 0.2 these do not count. The time is that of the process that finished
-a run, other work on the machine included.
+smallest with such an importance. It sinks there slowly, long after the solution is found, so that a longer run has more
+of these errors. With tolerance 0.2 they do not count. The time is that of the process that finished a run, other work
+on the machine included.
 
 ]]
 
