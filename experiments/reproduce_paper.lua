@@ -54,15 +54,18 @@ end
 
 -- ---- what there is to do ------------------------------------------------------------------------
 
--- What a case decomposes: {kind =, settings =, folder =, seed = where it is another one than the config's}
+-- What a case decomposes: {kind =, config = path, settings =, folder =}, and seed where it is not the config's.
 local function target_of(config)
-  local kind, folder = config.task_config.task_name, config.pretrained_model_path:match("^(.*)/")
-  local own = config_module.load_target(config.target_config, kind)
-  if not target_seed or own.seed == target_seed then return {kind = kind, settings = own, folder = folder} end
-  return {
-    kind = kind, settings = config_module.load_target(config.target_config, kind, {"seed=" .. target_seed}),
-    folder = ("%s_seed_%d"):format(folder, target_seed), seed = target_seed,
+  local its_target = {
+    kind = config.task_config.task_name, config = config.target_config,
+    folder = config.pretrained_model_path:match("^(.*)/"),
   }
+  its_target.settings = config_module.load_target(its_target.config, its_target.kind)
+  if target_seed and its_target.settings.seed ~= target_seed then
+    its_target.settings = config_module.load_target(its_target.config, its_target.kind, {"seed=" .. target_seed})
+    its_target.folder, its_target.seed = ("%s_seed_%d"):format(its_target.folder, target_seed), target_seed
+  end
+  return its_target
 end
 
 local function overrides_of(config, its_target)
@@ -109,7 +112,7 @@ end
 local function require_paper_target(job, target_config)
   if not posix.is_file(target_config) then return end
   if files.read(target_config) ~= config_module.format(job.target.settings) then
-    errors.raise(2, target_config, "the target was not trained with the settings of " .. job.case.name,
+    errors.raise(2, target_config, "the target was not trained with the settings of " .. job.target.config,
       "remove it to train it anew")
   end
 end
